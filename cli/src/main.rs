@@ -1,0 +1,2 @@
+//! lifeboat-cli
+fn main() {}

@@ -1,0 +1,2 @@
+//! create-backup
+fn main() {}

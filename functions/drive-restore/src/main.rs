@@ -1,0 +1,2 @@
+//! drive-restore
+fn main() {}

@@ -1,0 +1,2 @@
+//! flip-manifest
+fn main() {}

@@ -1,0 +1,2 @@
+//! verify-checksums
+fn main() {}

@@ -1,0 +1,12 @@
+//! The workflows: observe, decide (in [`lifeboat_domain`]), act once, record. Generic over [`ports`]; no AWS types.
+
+pub mod create_backup;
+pub mod drive_restore;
+pub mod evidence;
+pub mod flip_manifest;
+pub mod invocation;
+pub mod ports;
+pub mod store;
+#[cfg(any(test, feature = "twins"))]
+pub mod twins;
+pub mod verify_checksums;

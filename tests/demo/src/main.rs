@@ -1,0 +1,2 @@
+//! lifeboat-demo
+fn main() {}
