@@ -1,0 +1,109 @@
+//! What Weaviate's answer to "how far is the restore" means: a hint, never proof (facts: weaviate.md §3, §8).
+
+use crate::ids::BackupId;
+use crate::weaviate::OperationStatus;
+
+use super::{Refusal, Waiting};
+
+/// How often Weaviate is asked for one restore, at most: again only when nothing at all came of the time before.
+pub const RESTORE_ASKED_MAX: u32 = 3;
+
+/// What to do about a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestoreStep {
+    /// Ask Weaviate, after recording that it is asked.
+    Ask,
+    /// Look again.
+    Wait(Waiting),
+    /// Weaviate says that it is done, and the collections are there: evidence is next.
+    Prove,
+    /// It will not come to a good end.
+    Refuse(Refusal),
+}
+
+/// Decides from the status (`None`: Weaviate knows no restore of this id), Weaviate's error text, the collections that
+/// the node shows, and how often it was asked.
+///
+/// `restore_config.json` lives in the backup's own prefix, so an end that this node never reached may be left over
+/// from another restore: an end is believed only together with collections. Weaviate answers from memory while it
+/// works, so after an end with no collections at all it is safe to ask again.
+pub fn step(
+    backup_id: &BackupId,
+    status: Option<&OperationStatus>,
+    error: &str,
+    collections: &[String],
+    asked: u32,
+) -> RestoreStep {
+    use OperationStatus as S;
+    let failed = |status: &str, error: &str| {
+        RestoreStep::Refuse(Refusal::RestoreFailed {
+            backup_id: backup_id.to_string(),
+            status: status.to_owned(),
+            error: error.to_owned(),
+        })
+    };
+    let ask_again = |status: &str, error: &str| match asked {
+        0..RESTORE_ASKED_MAX => RestoreStep::Ask,
+        _ => failed(status, if error.is_empty() { "nothing was restored" } else { error }),
+    };
+    match status {
+        _ if asked == 0 => RestoreStep::Ask,
+        Some(S::Success) if !collections.is_empty() => RestoreStep::Prove,
+        // Our own attempt's failure with something left behind, or its cancellation.
+        Some(status @ (S::Failed | S::Canceled)) if !collections.is_empty() => failed(&format!("{status:?}"), error),
+        // An end without collections: left over from another restore, or ours failed before anything was applied.
+        Some(S::Failed) if !error.is_empty() && asked > 1 => failed("Failed", error),
+        Some(status @ (S::Success | S::Failed | S::Canceled)) => ask_again(&format!("{status:?}"), error),
+        None => ask_again("unknown to Weaviate", error),
+        Some(S::Cancelling) => failed(
+            "Cancelling",
+            "restore_config.json was left over by a crash during a cancel and wedges this id; archive and remove it",
+        ),
+        Some(S::Started | S::Transferring | S::Transferred | S::Finalizing) => {
+            RestoreStep::Wait(Waiting::Restore { status: format!("{:?}", status.unwrap_or(&S::Started)) })
+        }
+        Some(S::Unknown(text)) => RestoreStep::Wait(Waiting::Restore { status: format!("unknown status {text}") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use OperationStatus as S;
+
+    fn decide(status: Option<S>, error: &str, collections: &[&str], asked: u32) -> RestoreStep {
+        let collections: Vec<String> = collections.iter().map(|c| (*c).to_owned()).collect();
+        step(&BackupId::parse("b").unwrap(), status.as_ref(), error, &collections, asked)
+    }
+
+    #[test]
+    fn a_success_left_over_from_another_restore_is_not_believed() {
+        assert_eq!(decide(Some(S::Success), "", &[], 0), RestoreStep::Ask);
+        assert_eq!(decide(Some(S::Success), "", &[], 1), RestoreStep::Ask);
+        assert_eq!(decide(Some(S::Success), "", &["A"], 1), RestoreStep::Prove);
+        assert!(matches!(decide(Some(S::Success), "", &[], 3), RestoreStep::Refuse(_)));
+    }
+
+    #[test]
+    fn a_restore_under_way_is_waited_for_and_an_unknown_status_is_neither_end() {
+        for status in [S::Started, S::Transferring, S::Transferred, S::Finalizing, S::Unknown("X".into())] {
+            assert!(matches!(decide(Some(status), "", &[], 1), RestoreStep::Wait(_)));
+        }
+    }
+
+    #[test]
+    fn a_failure_that_left_something_behind_is_final() {
+        assert!(matches!(decide(Some(S::Failed), "class X exists", &["A"], 1), RestoreStep::Refuse(_)));
+        assert!(matches!(decide(Some(S::Failed), "gzip: invalid checksum", &[], 2), RestoreStep::Refuse(_)));
+        assert!(matches!(decide(Some(S::Cancelling), "", &[], 1), RestoreStep::Refuse(_)));
+    }
+
+    #[test]
+    fn evidence_is_never_asked_for_without_an_end() {
+        for asked in 0..5 {
+            for status in [None, Some(S::Started), Some(S::Failed), Some(S::Unknown("SUCCESS ".into()))] {
+                assert_ne!(decide(status, "", &["A"], asked), RestoreStep::Prove);
+            }
+        }
+    }
+}

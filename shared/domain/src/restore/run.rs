@@ -1,0 +1,334 @@
+//! `runs/drive-restore/current.json`: what is intended, recorded before it is done, and when each step ended.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::document::Document;
+use crate::ids::{BackupId, Generation, InstanceId, JobId, Sequence};
+use crate::pointer::ManifestRef;
+
+/// The record of drive-restore.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreRun {
+    /// The instance that is being brought up; at most one.
+    pub open: Option<OpenRestore>,
+    /// Instances under the terminate hook, as first seen there.
+    #[serde(default)]
+    pub leaving: BTreeMap<InstanceId, Leaving>,
+    /// A backup that a person asked for; taken by the next choice, and never replaced by another.
+    #[serde(default)]
+    pub requested: Option<BackupId>,
+    /// A person's one-time grant of an empty start, consumed by the choice that uses it.
+    #[serde(default)]
+    pub empty_grant: Option<String>,
+    /// Ids of requests already acted upon, newest last.
+    #[serde(default)]
+    pub handled_requests: Vec<String>,
+}
+
+impl Document for RestoreRun {
+    const KIND: &'static str = "restore-run";
+}
+
+/// An instance under the terminate hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// Whether it owned the data when it was first seen there.
+    pub was_owner: bool,
+    /// The function's clock then: bounds the wait, nothing safe rests on it.
+    pub since: Timestamp,
+}
+
+/// An instance that is being brought up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRestore {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The generation it replaces; absent before the first.
+    pub replaces: Option<Generation>,
+    /// How far it is.
+    pub phase: Phase,
+    /// What it starts from, once chosen.
+    pub choice: Option<Choice>,
+    /// The host document's job and command, once intended and sent.
+    pub prepare: Option<HostJob>,
+    /// What the host reported.
+    pub host: Option<HostReport>,
+    /// How often Weaviate was asked to restore; recorded before each time.
+    pub restore_asked: u32,
+    /// The move of the address under way.
+    pub address: Option<AddressMove>,
+    /// When each step ended, by the function's clock; the first is when the run was opened.
+    pub timeline: Vec<Step>,
+    /// Why it is abandoned, once decided.
+    pub refusal: Option<String>,
+}
+
+impl OpenRestore {
+    /// A new run for this instance.
+    pub fn new(instance: InstanceId, replaces: Option<Generation>, now: Timestamp) -> Self {
+        Self {
+            instance,
+            replaces,
+            phase: Phase::Choosing,
+            choice: None,
+            prepare: None,
+            host: None,
+            restore_asked: 0,
+            address: None,
+            timeline: vec![Step { at: now, step: StepName::Opened }],
+            refusal: None,
+        }
+    }
+
+    /// Goes on to the next phase and notes when.
+    pub fn advance(&mut self, phase: Phase, step: StepName, now: Timestamp) {
+        self.phase = phase;
+        self.note(step, now);
+    }
+
+    /// Notes when a step ended, once.
+    pub fn note(&mut self, step: StepName, now: Timestamp) {
+        if self.at(step).is_none() {
+            self.timeline.push(Step { at: now, step });
+        }
+    }
+
+    /// When a step ended.
+    pub fn at(&self, step: StepName) -> Option<Timestamp> {
+        self.timeline.iter().find(|s| s.step == step).map(|s| s.at)
+    }
+
+    /// The name of a host job of this run.
+    ///
+    /// # Panics
+    /// Never: an instance id, a word and a number make a valid job id.
+    pub fn job(&self, step: &str, attempt: u32) -> JobId {
+        JobId::parse(&format!("{}-{step}-{attempt}", self.instance)).expect("an instance id, a word and a number")
+    }
+}
+
+/// How far a restore is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// What to start from is not chosen.
+    Choosing,
+    /// The host is being prepared.
+    Preparing,
+    /// Weaviate has to answer, and to be fit for the restore.
+    Checking,
+    /// Weaviate is being asked, or restores.
+    Restoring,
+    /// Evidence is being read.
+    Proving,
+    /// The gate is about to open: ownership is next.
+    Gating,
+    /// Ownership says this instance: from here on CONTINUE is the only answer ever sent for it.
+    Owning,
+    /// The address is its own; a request through it must be seen.
+    Probing,
+    /// The launch hook is being answered with CONTINUE.
+    Continuing,
+    /// It is being abandoned.
+    Abandoning,
+}
+
+/// What a node starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Choice {
+    /// Nothing, proven and permitted.
+    Empty,
+    /// A backup.
+    Backup {
+        /// The backup.
+        backup_id: BackupId,
+        /// Its manifest, pinned.
+        manifest: ManifestRef,
+        /// The pointer's sequence at the choice; absent when a person named the backup.
+        sequence: Option<Sequence>,
+    },
+}
+
+/// A host document's job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostJob {
+    /// Its name.
+    pub job: JobId,
+    /// From 1.
+    pub attempt: u32,
+    /// Its command, once known.
+    pub command: Option<String>,
+}
+
+/// What `PrepareHost` reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// The instance's own address.
+    pub address: String,
+    /// Where the data is.
+    #[serde(default)]
+    pub data_path: String,
+    /// Free bytes on the data volume.
+    pub free_bytes: u64,
+}
+
+/// A move of the address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "step")]
+pub enum AddressMove {
+    /// Being read.
+    Reading {
+        /// The execution.
+        execution: String,
+    },
+    /// Being moved.
+    Moving {
+        /// The execution.
+        execution: String,
+        /// When it was started.
+        since: Timestamp,
+    },
+}
+
+/// When a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// By the function's clock.
+    pub at: Timestamp,
+    /// Which.
+    pub step: StepName,
+}
+
+/// The steps of a restore, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepName {
+    /// The instance was seen in its launch hook.
+    Opened,
+    /// A backup was chosen and passed T0, or an empty start was proven.
+    Chosen,
+    /// The agent is online.
+    AgentOnline,
+    /// The host document succeeded.
+    HostPrepared,
+    /// Weaviate answers, and is fit.
+    NodeReady,
+    /// Weaviate accepted the restore.
+    RestoreAsked,
+    /// Weaviate says SUCCESS and shows the collections.
+    RestoreDone,
+    /// Counts and canaries are as recorded.
+    EvidencePassed,
+    /// `ownership.json` names this instance.
+    OwnershipTaken,
+    /// The pointer carries the new generation.
+    PointerStamped,
+    /// The address is attached here, with both groups.
+    AddressMoved,
+    /// A request through the address was seen here.
+    AddressProbed,
+    /// The launch hook took CONTINUE.
+    Continued,
+    /// The launch hook took ABANDON.
+    Abandoned,
+}
+
+/// A closed run, `runs/drive-restore/done/…json`: evidence, written once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedRestore {
+    /// The run as it ended.
+    pub run: OpenRestore,
+    /// The generation that it opened; absent when it was abandoned.
+    pub generation: Option<Generation>,
+}
+
+impl Document for ClosedRestore {
+    const KIND: &'static str = "closed-restore";
+}
+
+/// `runs/restore/group.json`: the launches of a generation, counted from what Auto Scaling lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupAttempts {
+    /// The generation whose replacement is tried; 0 before the first.
+    pub generation: u64,
+    /// Every instance that was seen in the launch hook for it, in order.
+    pub instances: Vec<InstanceId>,
+}
+
+impl Document for GroupAttempts {
+    const KIND: &'static str = "group-attempts";
+}
+
+impl GroupAttempts {
+    /// Counts this instance for this generation, once. A new generation starts a new count.
+    pub fn count(&mut self, generation: u64, instance: &InstanceId) {
+        if self.generation != generation {
+            *self = Self { generation, instances: Vec::new() };
+        }
+        if !self.instances.contains(instance) {
+            self.instances.push(instance.clone());
+        }
+    }
+
+    /// Whether abandoning now would be the last allowed time: launches must be suspended first.
+    pub fn exhausted(&self, attempts_max: usize) -> bool {
+        self.instances.len() >= attempts_max
+    }
+}
+
+/// `status/ready.json`: what pipelines read after a recovery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The generation that serves.
+    pub generation: Generation,
+    /// The instance that serves.
+    pub instance: InstanceId,
+    /// The fixed address.
+    pub address: String,
+    /// The backup it was restored from; absent after an empty start.
+    pub backup_id: Option<BackupId>,
+    /// Everything indexed before this is there; absent after an empty start.
+    pub data_as_of: Option<Timestamp>,
+    /// Keys of success markers that are newer than the restored data: what the pipelines must run again.
+    pub replay: Vec<String>,
+}
+
+impl Document for Ready {
+    const KIND: &'static str = "ready";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(n: u32) -> InstanceId {
+        InstanceId::parse(&format!("i-{n:017x}")).unwrap()
+    }
+
+    #[test]
+    fn an_instance_is_counted_once_and_a_new_generation_starts_a_new_count() {
+        let mut attempts = GroupAttempts::default();
+        for n in [1, 1, 2] {
+            attempts.count(4, &instance(n));
+        }
+        assert!(!attempts.exhausted(3));
+        attempts.count(4, &instance(3));
+        assert!(attempts.exhausted(3));
+        attempts.count(5, &instance(4));
+        assert_eq!(attempts.instances, [instance(4)]);
+    }
+
+    #[test]
+    fn a_step_is_noted_when_it_first_ended() {
+        let at = |s: &str| s.parse::<Timestamp>().unwrap();
+        let mut run = OpenRestore::new(instance(1), None, at("2026-11-20T00:00:00Z"));
+        run.advance(Phase::Preparing, StepName::Chosen, at("2026-11-20T00:00:01Z"));
+        run.note(StepName::Chosen, at("2026-11-20T00:00:09Z"));
+        assert_eq!(run.at(StepName::Chosen), Some(at("2026-11-20T00:00:01Z")));
+        assert_eq!(run.job("prepare", 1).as_str(), "i-00000000000000001-prepare-1");
+    }
+}
