@@ -54,11 +54,11 @@ pub enum EvidenceAdapter {
 /// What is expected of one collection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CollectionExpectation {
-    /// Digest of the class definition, as canonical JSON.
+    /// Digest of the class definition: [`canary::definition_digest`].
     pub definition_sha256: Sha256Digest,
     /// Objects; for a multi-tenant collection the sum over the tenants counted.
     pub count: u64,
-    /// Each tenant, for a multi-tenant collection.
+    /// Each tenant, for a multi-tenant collection; empty for any other.
     pub tenants: BTreeMap<String, TenantExpectation>,
     /// Objects that must still give the same answers.
     pub canaries: Vec<Canary>,
@@ -155,10 +155,16 @@ pub enum AfterObservation {
         counts: BTreeMap<String, u64>,
         /// Counts by collection and tenant, where counted.
         tenant_counts: BTreeMap<String, BTreeMap<String, u64>>,
-        /// Canaries (collection, tenant or empty, id) that still gave the same answers.
+        /// Canaries whose object was still the same.
         confirmed: Vec<CanaryName>,
-        /// Canaries that did not; they are not used.
+        /// Canaries whose object was not; they are not used.
         changed: Vec<CanaryName>,
+        /// Confirmed canaries around which a query gave another answer; they are used by id alone.
+        #[serde(default)]
+        queries_changed: Vec<CanaryName>,
+        /// Tenants, by collection, that had another activity status than before, or were gone.
+        #[serde(default)]
+        tenants_changed: BTreeMap<String, Vec<String>>,
     },
     /// The node is gone: Auto Scaling no longer lists it in service and SSM has lost it.
     NodeGone {

@@ -22,8 +22,18 @@ pub struct CreateRun {
     pub open: Option<OpenBackup>,
     /// S3's date of the run record of the newest published backup: success markers older than this are covered.
     pub covered_through: Option<Timestamp>,
-    /// Tries in a row that ended without a published backup.
+    /// The same of the newest backup with a verdict of any kind: what is older than this is not owed again, so that a
+    /// held backup is not taken over and over.
+    #[serde(default)]
+    pub attempted_through: Option<Timestamp>,
+    /// Tries in a row, for this owner, that failed; they pace the next one.
     pub failed_attempts: u32,
+    /// What the failed tries were for; owed until a try has a verdict.
+    #[serde(default)]
+    pub owed: Option<Trigger>,
+    /// Where the next look at the success markers starts, when they are more than one look takes.
+    #[serde(default)]
+    pub marker_cursor: Option<String>,
     /// How the newest closed try ended.
     pub last: Option<ClosedBackup>,
     /// Ids of requests already acted upon, newest last.
@@ -54,6 +64,27 @@ pub struct OpenBackup {
     pub phase: CreatePhase,
     /// Its id, once S3's date of this record is known.
     pub named: Option<NamedBackup>,
+    /// Why it is being cancelled; recorded before Weaviate is asked to.
+    #[serde(default)]
+    pub cancel: Option<CancelCause>,
+    /// The function's clock at opening: shown, never compared.
+    #[serde(default)]
+    pub opened_at: Timestamp,
+}
+
+/// Why a backup that was asked for is cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum CancelCause {
+    /// It has had no end for too long.
+    Stuck,
+    /// Weaviate took fewer classes than it was asked for (facts: weaviate.md §5).
+    Narrowed {
+        /// The classes that it left out.
+        missing: Vec<String>,
+    },
+    /// The final backup of the node goes first.
+    Preempted,
 }
 
 /// A backup with its id.
@@ -88,7 +119,7 @@ pub struct ClosedBackup {
     pub backup_id: Option<BackupId>,
     /// S3's date of its run record, when it got one.
     pub recorded_at: Option<Timestamp>,
-    /// `published`, `held`, `refused` or `failed`.
+    /// How it ended.
     pub outcome: CloseOutcome,
     /// The typed reason's text; empty for `published`.
     pub reason: String,
@@ -112,6 +143,8 @@ pub enum CloseOutcome {
     Refused,
     /// Not verified, or not taken.
     Failed,
+    /// Not taken, because the node holds no objects. Only a create run closes so, never a verification.
+    NothingToProtect,
 }
 
 /// `runs/verify-checksums/current.json`.
