@@ -511,16 +511,19 @@ running_as_configured() {
 }
 
 prepare_weaviate() {
-  begin keys 6
+  begin weaviate 7
   local running pid id address free
   if running_as_configured; then
     say "Weaviate runs as configured already"
   else
-    # Asked for here too, so that a missing key is told as such and not as a unit that failed.
-    fetch_keys
-    begin weaviate 7
     systemctl enable lifeboat-weaviate.service
-    systemctl restart lifeboat-weaviate.service
+    if ! systemctl restart lifeboat-weaviate.service; then
+      # A missing key is told as such, and not as a unit that failed.
+      begin keys 6
+      fetch_keys
+      begin weaviate 7
+      die 7 "lifeboat-weaviate.service did not start: journalctl -u lifeboat-weaviate.service"
+    fi
   fi
   begin answer 7
   IFS='|' read -r running pid id < <(docker inspect -f '{''{.State.Running}''}|{''{.State.Pid}''}|{''{.Id}''}' "$container")
