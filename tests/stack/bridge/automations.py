@@ -112,7 +112,7 @@ def drive(execution):
         log.info("automation %s %s: %s in %.2fs", execution["document"], spec["name"], failed or "Success", time.time() - begun)
         policy = str(spec.get("onFailure", "Abort"))
         if failed:
-            message = f"Step fails when it is Execute/Cancelling action. {failed.args[0]}. Please refer to Automation Service " \
+            message = f"Step fails when it is Execute/Cancelling action. {str(failed.args[0]).rstrip('.')}. Please refer to Automation Service " \
                       "Troubleshooting Guide for more diagnosis details."
             step.update({"StepStatus": "TimedOut" if failed.args[1] else "Failed", "FailureMessage": message,
                          "FailureDetails": {"FailureStage": "Execution", "FailureType": "Verification",

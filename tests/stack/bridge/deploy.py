@@ -13,6 +13,7 @@ import yaml
 from botocore.exceptions import ClientError
 
 import own_api
+import sandbox
 from context import log
 
 DEPLOYER = ("deployer", "local", "local")
@@ -70,6 +71,14 @@ def packaged(template, binaries, s3):
     return done
 
 
+def ambient():
+    """Values of well-known parameters that only this stack can know; a caller's own value wins."""
+    return {
+        "FixedPrivateIp": sandbox.fixed_address(), "S3Endpoint": os.environ["AWS_ENDPOINT_URL"].removeprefix("http://"),
+        "S3UseSsl": "false", "VpcId": "vpc-00000001", "SubnetId": "subnet-00000001", "AmiId": "ami-0123456789abcdef0",
+    }
+
+
 def kebab(logical_id):
     name = logical_id.removesuffix("Function")
     return "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
@@ -80,6 +89,8 @@ def run(request):
     begun = time.time()
     with open(request["template"]) as f:
         template = yaml.load(f, Loader)
+    given = {k: v for k, v in ambient().items() if k in (template.get("Parameters") or {})}
+    given.update(request.get("parameters") or {})
     s3, cloudformation = own_api.client("s3", DEPLOYER), own_api.client("cloudformation", DEPLOYER)
     try:
         s3.create_bucket(Bucket=ARTEFACTS)
@@ -95,7 +106,7 @@ def run(request):
         StackName=request["stack"], ChangeSetName=change, ChangeSetType="UPDATE" if exists else "CREATE",
         TemplateURL=f"{os.environ['AWS_ENDPOINT_URL']}/{ARTEFACTS}/{key}",
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
-        Parameters=[{"ParameterKey": k, "ParameterValue": str(v)} for k, v in (request.get("parameters") or {}).items()])
+        Parameters=[{"ParameterKey": k, "ParameterValue": str(v)} for k, v in given.items()])
     wait_for(lambda: cloudformation.describe_change_set(StackName=request["stack"], ChangeSetName=change),
              lambda c: c["Status"], ("CREATE_COMPLETE",), 60, lambda c: c.get("StatusReason", ""))
     cloudformation.execute_change_set(StackName=request["stack"], ChangeSetName=change)

@@ -1,0 +1,61 @@
+//! The workspace's own binaries, built by a nested cargo in the profile of the running program.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// Build the packages and answer where their binaries are: name → file. `show` gets cargo's own lines.
+pub(crate) fn build(packages: &[String], show: &(dyn Fn(&str) + Sync)) -> Result<BTreeMap<String, PathBuf>> {
+    if packages.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(crate::workspace_root())
+        .args(["build", "--bins", "--message-format=json-render-diagnostics", "--profile", profile()])
+        .args(packages.iter().flat_map(|package| ["--package", package.as_str()]))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot run cargo to build the functions")?;
+    let (stdout, stderr) = (child.stdout.take().context("no stdout")?, child.stderr.take().context("no stderr")?);
+    let mut found = BTreeMap::new();
+    let errors = std::thread::scope(|scope| {
+        let errors = scope.spawn(move || {
+            let mut last = Vec::new();
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                show(line.trim());
+                last.push(line);
+            }
+            last
+        });
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
+            if let (Some(name), Some(file)) = (message["target"]["name"].as_str(), message["executable"].as_str()) {
+                found.insert(name.to_owned(), PathBuf::from(file));
+            }
+        }
+        errors.join().unwrap_or_default()
+    });
+    let status = child.wait()?;
+    if !status.success() {
+        let tail = errors.iter().skip(errors.len().saturating_sub(40)).cloned().collect::<Vec<_>>();
+        bail!("building {packages:?} ended with {status}:\n{}", tail.join("\n"));
+    }
+    for package in packages {
+        if !found.contains_key(package) {
+            bail!("cargo built {package} but made no binary of that name");
+        }
+    }
+    Ok(found)
+}
+
+/// Cargo's name for the profile that this very program was built in.
+fn profile() -> &'static str {
+    if cfg!(debug_assertions) { "dev" } else { "release" }
+}

@@ -1,0 +1,452 @@
+//! A running stack and everything a test or the demo may do to it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::control::{self, ApiError};
+use crate::emulator::Emulator;
+use crate::options::{Functions, Node, Progress, StackOptions, Step};
+use crate::views::{AccessLine, HostCall, Instance, Invocation, KilledInstance};
+use crate::{binaries, provision};
+
+/// A running local AWS with a template deployed in it.
+#[derive(Debug)]
+pub struct Stack {
+    emulator: Option<Emulator>,
+    dir: PathBuf,
+    keep: bool,
+    name: String,
+    outputs: BTreeMap<String, String>,
+    resources: BTreeMap<String, String>,
+    options: StackOptions,
+    binaries: BTreeMap<String, PathBuf>,
+    took: Vec<(Step, Duration)>,
+}
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+impl Stack {
+    /// Make everything and deploy the template.
+    ///
+    /// # Errors
+    /// What could not be provisioned, built, started or deployed, by name, with the emulator's last log lines.
+    pub async fn start(options: StackOptions, progress: &dyn Progress) -> Result<Self> {
+        let mut stack = Self::start_empty(options, progress).await?;
+        let begun = begin(progress, Step::Deploy);
+        stack.deploy().await?;
+        stack.took.push((Step::Deploy, end(progress, Step::Deploy, begun)));
+        Ok(stack)
+    }
+
+    /// The emulator and its bridge alone, with the secrets but with no template deployed yet; see [`Self::deploy`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_empty(options: StackOptions, progress: &dyn Progress) -> Result<Self> {
+        let mut took = Vec::new();
+        let begun = begin(progress, Step::Provision);
+        let python = tokio::task::block_in_place(|| provision::python(&|line| progress.detail(Step::Provision, line)))?;
+        took.push((Step::Provision, end(progress, Step::Provision, begun)));
+
+        let begun = begin(progress, Step::Build);
+        let (mut packages, mut binaries) = match &options.functions {
+            Functions::Build(packages) => (packages.clone(), BTreeMap::new()),
+            Functions::Given(given) => (Vec::new(), given.clone()),
+        };
+        if matches!(options.node, Node::Double) {
+            packages.push(DOUBLE.to_owned());
+        }
+        binaries.extend(tokio::task::block_in_place(|| {
+            binaries::build(&packages, &|line| progress.detail(Step::Build, line))
+        })?);
+        took.push((Step::Build, end(progress, Step::Build, begun)));
+
+        let begun = begin(progress, Step::Emulate);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let dir = crate::target_dir().join("lifeboat-stacks").join(format!(
+            "{}-{}-{number}",
+            options.name,
+            std::process::id()
+        ));
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let dir = dir.canonicalize()?;
+        let mut knobs = options.knobs.clone();
+        let node = match &options.node {
+            Node::Double => binaries.remove(DOUBLE),
+            Node::Binary(path) => Some(path.clone()),
+            Node::None => None,
+        };
+        knobs.insert("node_binary".to_owned(), json!(node.unwrap_or_default()));
+        let emulator = Emulator::start(&python, &dir, &Value::Object(knobs).to_string(), options.enforce_iam).await?;
+        let stack = Self {
+            emulator: Some(emulator),
+            dir,
+            keep: options.keep,
+            name: options.name.clone(),
+            outputs: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            options,
+            binaries,
+            took,
+        };
+        for (name, value) in &stack.options.secrets {
+            stack.call("ssm", "put_parameter", json!({"Name": name, "Value": value, "Type": "SecureString"})).await??;
+        }
+        let mut stack = stack;
+        stack.took.push((Step::Emulate, end(progress, Step::Emulate, begun)));
+        Ok(stack)
+    }
+
+    /// Deploy the template of the options (again, with its parameters as they are now): change set, execute, wait.
+    ///
+    /// # Errors
+    /// Which resource failed and why.
+    pub async fn deploy(&mut self) -> Result<()> {
+        let request = json!({
+            "op": "deploy", "template": self.options.template, "stack": self.name, "parameters": self.options.parameters,
+            "binaries": self.binaries, "seconds": self.options.deploy_within.as_secs(),
+        });
+        let within = self.options.deploy_within + Duration::from_secs(60);
+        let done = self
+            .ask_within(&request, within)
+            .await?
+            .with_context(|| format!("deploying {}", self.options.template.display()))?;
+        self.outputs = serde_json::from_value(done["outputs"].clone()).context("outputs")?;
+        self.resources = done["resources"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|r| Some((r["logical"].as_str()?.to_owned(), r["physical"].as_str()?.to_owned())))
+            .collect();
+        Ok(())
+    }
+
+    /// Change template parameters for the next [`Self::deploy`].
+    pub fn set_parameter(&mut self, name: &str, value: &str) {
+        self.options.parameters.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The one endpoint of every service, `http://127.0.0.1:<port>`.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        self.emulator.as_ref().map_or("", |e| &e.ready.endpoint)
+    }
+
+    /// The region of everything.
+    #[must_use]
+    pub fn region(&self) -> &'static str {
+        crate::REGION
+    }
+
+    /// The fixed address that the template was given.
+    #[must_use]
+    pub fn fixed_address(&self) -> &str {
+        self.emulator.as_ref().map_or("", |e| &e.ready.fixed_address)
+    }
+
+    /// The stack's directory: logs, sandboxes, access log.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// How long each stage of the start took.
+    #[must_use]
+    pub fn took(&self) -> &[(Step, Duration)] {
+        &self.took
+    }
+
+    /// The template's outputs.
+    #[must_use]
+    pub fn outputs(&self) -> &BTreeMap<String, String> {
+        &self.outputs
+    }
+
+    /// One of the template's outputs.
+    ///
+    /// # Errors
+    /// When the template has no such output; the error lists those it has.
+    pub fn output(&self, name: &str) -> Result<&str> {
+        let known = || self.outputs.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        self.outputs
+            .get(name)
+            .map(String::as_str)
+            .ok_or_else(|| anyhow!("the template has no output {name}; it has {}", known()))
+    }
+
+    /// The physical id of a resource, by its logical id.
+    ///
+    /// # Errors
+    /// When the template has no such resource.
+    pub fn resource(&self, logical_id: &str) -> Result<&str> {
+        self.resources
+            .get(logical_id)
+            .map(String::as_str)
+            .ok_or_else(|| anyhow!("the template has no resource {logical_id}"))
+    }
+
+    /// SDK configuration for a caller that the access log names `tester`.
+    pub async fn sdk_config(&self) -> SdkConfig {
+        self.sdk_config_as("tester").await
+    }
+
+    /// SDK configuration for a caller of your own naming (letters, digits, `-`, `:`).
+    pub async fn sdk_config_as(&self, principal: &str) -> SdkConfig {
+        aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::from_static(crate::REGION))
+            .endpoint_url(self.endpoint())
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                principal,
+                "local",
+                None,
+                None,
+                "lifeboat-stack",
+            )))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .load()
+            .await
+    }
+
+    /// Call any AWS API by its botocore names, as `tester`. The inner error is the service's refusal.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn call(&self, service: &str, api: &str, params: Value) -> Result<std::result::Result<Value, ApiError>> {
+        self.ask(&json!({"op": "call", "service": service, "api": api, "params": params})).await
+    }
+
+    /// The same as somebody else; in a stack with `enforce_iam`, as this access key, secret and token.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn call_as(
+        &self,
+        who: [&str; 3],
+        service: &str,
+        api: &str,
+        params: Value,
+    ) -> Result<std::result::Result<Value, ApiError>> {
+        self.ask(&json!({"op": "call", "as": who, "service": service, "api": api, "params": params})).await
+    }
+
+    /// Invoke a function and wait for its answer.
+    ///
+    /// # Errors
+    /// When there is no such function, or the stack does not answer. A failure of the function is in the answer.
+    pub async fn invoke(&self, function: &str, payload: &Value) -> Result<Invocation> {
+        self.get(&json!({"op": "invoke", "function": function, "payload": payload})).await
+    }
+
+    /// Every instance that EC2 still lists, terminated ones for a minute.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn instances(&self) -> Result<Vec<Instance>> {
+        self.get(&json!({"op": "instances"})).await
+    }
+
+    /// One instance.
+    ///
+    /// # Errors
+    /// When EC2 does not list it.
+    pub async fn instance(&self, id: &str) -> Result<Instance> {
+        let found = self.instances().await?.into_iter().find(|i| i.instance == id);
+        found.ok_or_else(|| anyhow!("EC2 does not list {id}"))
+    }
+
+    /// The machine dies: its processes get a SIGKILL, its disks are wiped, EC2 lists it as terminated. Auto Scaling finds out
+    /// by itself.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn kill_instance(&self, id: &str) -> Result<KilledInstance> {
+        self.get(&json!({"op": "kill", "instance": id})).await
+    }
+
+    /// Only the node's process dies; machine and disks stay. Answers the pids.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn kill_node(&self, id: &str) -> Result<Vec<u32>> {
+        self.get(&json!({"op": "kill_node", "instance": id})).await
+    }
+
+    /// Change knobs of the bridge (`bridge/context.py` lists them).
+    ///
+    /// # Errors
+    /// When a knob is unknown.
+    pub async fn set_knobs(&self, knobs: Value) -> Result<Map<String, Value>> {
+        self.get(&json!({"op": "knobs", "set": knobs})).await
+    }
+
+    /// Turn all schedules (the functions' ticks) on or off.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn schedules(&self, on: bool) -> Result<()> {
+        self.set_knobs(json!({"schedules": on})).await.map(drop)
+    }
+
+    /// Deliver S3's events, or drop them.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn s3_events(&self, on: bool) -> Result<()> {
+        self.set_knobs(json!({"s3_events": on})).await.map(drop)
+    }
+
+    /// Deliver every other service's events (Auto Scaling, EC2, SSM), or drop them.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn other_events(&self, on: bool) -> Result<()> {
+        self.set_knobs(json!({"other_events": on})).await.map(drop)
+    }
+
+    /// Fire, now, every enabled scheduled rule whose name contains the text. Answers the rules' names.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn tick(&self, name_contains: &str) -> Result<Vec<String>> {
+        self.get(&json!({"op": "tick", "name": name_contains})).await
+    }
+
+    /// Flip one bit of a stored object behind S3's back: size, `ETag` and version stay. A negative offset counts from the end.
+    ///
+    /// # Errors
+    /// When there is no such object.
+    pub async fn tamper(&self, bucket: &str, key: &str, offset: i64) -> Result<()> {
+        self.ask(&json!({"op": "tamper", "bucket": bucket, "key": key, "offset": offset})).await??;
+        Ok(())
+    }
+
+    /// Events delivered and dropped, connections accepted, and the knobs.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn counts(&self) -> Result<Value> {
+        self.get(&json!({"op": "counts"})).await
+    }
+
+    /// Make stand-ins of one instance fail or hang: `{"docker": {"match": "pull", "fail": 1, "hang": 5, "times": 2}}`.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn host_knobs(&self, instance: &str, knobs: Value) -> Result<()> {
+        self.ask(&json!({"op": "machine_knobs", "instance": instance, "set": knobs})).await??;
+        Ok(())
+    }
+
+    /// What the stand-ins of one instance were asked to do, in order.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn host_calls(&self, instance: &str) -> Result<Vec<HostCall>> {
+        self.get(&json!({"op": "calls", "instance": instance})).await
+    }
+
+    /// Every S3 request so far, in the order in which they ended.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn s3_access_log(&self) -> Result<Vec<AccessLine>> {
+        let path = self.dir.join("s3-access.ndjson");
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            read => read.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("access log line {line}"))).collect()
+    }
+
+    /// Everything a function has printed so far.
+    #[must_use]
+    pub fn function_log(&self, function: &str) -> String {
+        let bytes = std::fs::read(self.dir.join("logs").join(format!("{function}.log"))).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Look until `probe` answers something, at most `within`.
+    ///
+    /// # Errors
+    /// The probe's own, or that `what` did not happen in time, with the emulator's last log lines.
+    pub async fn wait_for<T, F, P>(&self, what: &str, within: Duration, mut probe: P) -> Result<T>
+    where
+        P: FnMut() -> F,
+        F: Future<Output = Result<Option<T>>>,
+    {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = probe().await? {
+                return Ok(found);
+            }
+            if begun.elapsed() > within {
+                bail!("{what} did not happen within {within:?}; the emulator's log ends:\n{}", self.log_tail());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The end of the emulator's log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        self.emulator.as_ref().map(Emulator::tail).unwrap_or_default()
+    }
+
+    /// Leave the directory behind when the stack ends.
+    pub fn keep(&mut self) {
+        self.keep = true;
+    }
+
+    /// End the stack: what [`Drop`] does, said aloud.
+    pub fn stop(self) {}
+
+    async fn get<T: DeserializeOwned>(&self, request: &Value) -> Result<T> {
+        let answer = self.ask(request).await?.with_context(|| format!("the stack refused {}", request["op"]))?;
+        serde_json::from_value(answer).with_context(|| format!("the stack's answer to {}", request["op"]))
+    }
+
+    async fn ask(&self, request: &Value) -> Result<std::result::Result<Value, ApiError>> {
+        self.ask_within(request, ANSWER_WITHIN).await
+    }
+
+    async fn ask_within(&self, request: &Value, within: Duration) -> Result<std::result::Result<Value, ApiError>> {
+        let emulator = self.emulator.as_ref().context("the stack has ended")?;
+        control::ask(emulator.ready.control, request, within)
+            .await
+            .with_context(|| format!("the emulator's log ends:\n{}", emulator.tail()))
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        drop(self.emulator.take());
+        // A failing test's logs are what its reader needs.
+        if !self.keep && !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// The package and binary of the Weaviate double.
+const DOUBLE: &str = "lifeboat-node";
+
+fn begin(progress: &dyn Progress, step: Step) -> Instant {
+    progress.begin(step);
+    Instant::now()
+}
+
+fn end(progress: &dyn Progress, step: Step, begun: Instant) -> Duration {
+    let took = begun.elapsed();
+    progress.end(step, took);
+    took
+}

@@ -1,0 +1,9 @@
+//! What the product relies on in the local stack, each promise held by a test. Results are summarised in tests/README.md.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod address;
+mod groups;
+mod host;
+mod s3;
+mod small;
+mod stacks;
