@@ -92,7 +92,7 @@ pub trait Node: Send + Sync {
 }
 
 /// A collection, or a tenant of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The collection.
     pub class: String,
