@@ -4,6 +4,7 @@ pub mod create_backup;
 pub mod drive_restore;
 pub mod evidence;
 pub mod flip_manifest;
+pub mod inventory;
 pub mod invocation;
 pub mod ports;
 pub mod store;

@@ -1,1 +1,319 @@
-//! (being written)
+//! Verifies backups: every object is read in full and hashed, in shards that many invocations read at once.
+//!
+//! # Flow
+//! 1. A backup whose `backup_config.json` says SUCCESS and that has `expectations.json` is opened in the record
+//!    (compare-and-swap). It is found by the event, by the open run of create-backup, or by the record itself.
+//! 2. Listing, descriptors and expectations are held to each other. A finding fails the backup: evidence, verdict.
+//! 3. Shards are written (create-only); each one's event starts an invocation that reads it and writes its part.
+//! 4. The tick re-drives shards that nobody answered. flip-manifest folds the parts.
+//!
+//! # Guarantees
+//! Plan and parts depend on the pinned objects alone, so duplicates, late and lost events end the same. A part has a
+//! digest only of bytes that came in full, at the pinned version. The pointer is never touched here.
+//!
+//! # Errors
+//! The bucket gave no answer, or a record does not parse. On ticks such an error is counted, and one that keeps coming
+//! fails the backup with its reason, so that a wait for it ends.
+
+mod hash;
+pub(crate) mod planning;
+pub(crate) mod record;
+pub(crate) mod shards;
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use lifeboat_domain::event::Hint;
+use lifeboat_domain::ids::BackupId;
+use lifeboat_domain::keys::{Function, Key};
+use lifeboat_domain::runs::{CreateRun, VerifyRun};
+use lifeboat_domain::verify::{EtagMeaning, Finding};
+
+use crate::invocation::Patience;
+use crate::ports::{Bucket, Clock};
+use crate::store::{self, StoreError};
+
+pub use record::RecordError;
+
+/// What verification and flip need of the world.
+#[derive(Debug)]
+pub struct Ports<'a, B, C> {
+    /// The bucket.
+    pub bucket: &'a B,
+    /// Time.
+    pub clock: &'a C,
+}
+
+/// How to verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyPolicy {
+    /// The bucket's name: events of others are ignored.
+    pub bucket: String,
+    /// What ETags in it mean; [`EtagMeaning::Opaque`] under SSE-KMS.
+    pub etags: EtagMeaning,
+    /// Bytes that one request reads.
+    pub range_bytes: u64,
+    /// Objects read at once; each holds two ranges in memory.
+    pub objects_parallel: usize,
+    /// Errors on ticks after which a backup is failed.
+    pub attempts_max: u32,
+    /// How old a shard must be for a tick to read it, beside the time that its bytes take.
+    pub redrive_after: Duration,
+    /// How old a shard without part may become before its backup is failed.
+    pub shard_age_max: Duration,
+}
+
+impl VerifyPolicy {
+    /// The usual policy for this bucket.
+    pub fn new(bucket: impl Into<String>) -> Self {
+        Self {
+            bucket: bucket.into(),
+            etags: hash::ETAGS,
+            range_bytes: crate::inventory::RANGE_BYTES,
+            objects_parallel: 8,
+            attempts_max: 30,
+            redrive_after: Duration::from_mins(1),
+            shard_age_max: Duration::from_hours(6),
+        }
+    }
+}
+
+/// What an invocation did, act by act.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct VerifyReport {
+    /// In order.
+    pub acts: Vec<VerifyAct>,
+}
+
+/// Something that was done, or not, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VerifyAct {
+    /// The event is not for this function.
+    Ignored {
+        /// Why.
+        reason: String,
+    },
+    /// Nothing can be done for this backup now.
+    Waiting {
+        /// The backup.
+        backup_id: BackupId,
+        /// Why.
+        why: String,
+    },
+    /// The shards are written.
+    Planned {
+        /// The backup.
+        backup_id: BackupId,
+        /// How many.
+        shards: u32,
+    },
+    /// A shard was read.
+    Hashed {
+        /// The backup.
+        backup_id: BackupId,
+        /// Its index.
+        shard: u32,
+        /// Objects read well.
+        objects: usize,
+        /// What is wrong with the others.
+        findings: Vec<Finding>,
+    },
+    /// The backup is failed.
+    Failed {
+        /// The backup.
+        backup_id: BackupId,
+        /// Why.
+        findings: Vec<Finding>,
+    },
+}
+
+impl fmt::Display for VerifyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.acts.is_empty() {
+            return f.write_str("nothing to verify");
+        }
+        for (n, act) in self.acts.iter().enumerate() {
+            if n > 0 {
+                f.write_str("; ")?;
+            }
+            act.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for VerifyAct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ignored { reason } => write!(f, "not for verify-checksums: {reason}"),
+            Self::Waiting { backup_id, why } => write!(f, "{backup_id} waits: {why}"),
+            Self::Planned { backup_id, shards } => write!(f, "{backup_id} is planned in {shards} shards"),
+            Self::Hashed { backup_id, shard, objects, findings } if findings.is_empty() => {
+                write!(f, "{backup_id} shard {shard}: {objects} objects read")
+            }
+            Self::Hashed { backup_id, shard, findings, .. } => {
+                write!(f, "{backup_id} shard {shard} has {} findings, first: {}", findings.len(), findings[0])
+            }
+            Self::Failed { backup_id, findings } => {
+                let first = findings.first().map_or_else(String::new, ToString::to_string);
+                write!(f, "{backup_id} FAILED with {} findings, first: {first}", findings.len())
+            }
+        }
+    }
+}
+
+/// Why an invocation did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The bucket gave no answer, or a document does not parse.
+    #[error("verifying a backup")]
+    Store(#[source] StoreError),
+    /// The record could not be changed.
+    #[error("recording a verification")]
+    Record(#[source] RecordError),
+}
+
+/// Does what is due: for what the hint names, or for everything open on a tick.
+pub async fn run(
+    ports: &Ports<'_, impl Bucket, impl Clock>,
+    policy: &VerifyPolicy,
+    hint: &Hint,
+    patience: Patience,
+) -> Result<VerifyReport, VerifyError> {
+    let ignored = |reason: String| Ok(VerifyReport { acts: vec![VerifyAct::Ignored { reason }] });
+    match hint {
+        Hint::Tick => tick(ports, policy, patience).await,
+        Hint::ObjectCreated { bucket, key } if *bucket == policy.bucket => match Key::parse(key) {
+            Some(Key::BackupObject(id, path)) if path == "backup_config.json" => one(ports, &id).await,
+            Some(Key::Shard(id, index)) => shard(ports, policy, &id, index).await,
+            Some(_) | None => ignored(format!("{key} is neither a backup_config.json nor a shard")),
+        },
+        Hint::ObjectCreated { bucket, .. } => ignored(format!("{bucket} is not our bucket")),
+        Hint::LifecycleAction { .. } => ignored("lifecycle actions belong to drive-restore".to_owned()),
+        Hint::NotForUs { reason } => ignored(reason.clone()),
+    }
+}
+
+async fn one(
+    ports: &Ports<'_, impl Bucket, impl Clock>,
+    backup_id: &BackupId,
+) -> Result<VerifyReport, VerifyError> {
+    let run = record::read(ports.bucket).await.map_err(VerifyError::Record)?;
+    let act = match open_and_plan(ports.bucket, &run, backup_id).await? {
+        Some(act) => act,
+        None => VerifyAct::Waiting { backup_id: backup_id.clone(), why: "its shards are being read".to_owned() },
+    };
+    Ok(VerifyReport { acts: vec![act] })
+}
+
+async fn shard(
+    ports: &Ports<'_, impl Bucket, impl Clock>,
+    policy: &VerifyPolicy,
+    backup_id: &BackupId,
+    index: u32,
+) -> Result<VerifyReport, VerifyError> {
+    let run = record::read(ports.bucket).await.map_err(VerifyError::Record)?;
+    let waiting = |why: &str| VerifyAct::Waiting { backup_id: backup_id.clone(), why: why.to_owned() };
+    if !run.open.contains_key(backup_id) {
+        return Ok(VerifyReport { acts: vec![waiting("its verification is not open")] });
+    }
+    let act = shards::answer(ports.bucket, policy, backup_id, index).await?;
+    Ok(VerifyReport { acts: vec![act.unwrap_or_else(|| waiting("the shard is answered already, or gone"))] })
+}
+
+/// Opens and plans as far as needed; `None` when it is planned already.
+async fn open_and_plan(
+    bucket: &impl Bucket,
+    run: &VerifyRun,
+    backup_id: &BackupId,
+) -> Result<Option<VerifyAct>, VerifyError> {
+    if let Err(act) = planning::open(bucket, run, backup_id).await? {
+        return Ok(Some(act));
+    }
+    match run.open.get(backup_id) {
+        Some(open) if open.shards > 0 => Ok(None),
+        Some(_) | None => planning::plan(bucket, backup_id).await.map(Some),
+    }
+}
+
+async fn tick(
+    ports: &Ports<'_, impl Bucket, impl Clock>,
+    policy: &VerifyPolicy,
+    patience: Patience,
+) -> Result<VerifyReport, VerifyError> {
+    let run = record::read(ports.bucket).await.map_err(VerifyError::Record)?;
+    let created = store::read::<CreateRun>(ports.bucket, &Key::CurrentRun(Function::CreateBackup)).await;
+    let mut report = VerifyReport::default();
+    let mut failure = None;
+    let mut due: BTreeSet<BackupId> = run.open.keys().cloned().collect();
+    match created {
+        Ok(created) => {
+            let named = created.and_then(|r| r.value.open).and_then(|open| open.named);
+            due.extend(named.map(|named| named.backup_id));
+        }
+        // What is open already does not depend on create-backup's record.
+        Err(error) => failure = Some(VerifyError::Store(error)),
+    }
+    for backup_id in due {
+        match advance(ports, policy, &run, &backup_id, patience).await {
+            Ok(acts) => report.acts.extend(acts),
+            Err(error) => {
+                report.acts.extend(count(ports.bucket, policy, &backup_id, &error).await?);
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    failure.map_or(Ok(report), Err)
+}
+
+async fn advance(
+    ports: &Ports<'_, impl Bucket, impl Clock>,
+    policy: &VerifyPolicy,
+    run: &VerifyRun,
+    backup_id: &BackupId,
+    patience: Patience,
+) -> Result<Vec<VerifyAct>, VerifyError> {
+    match (open_and_plan(ports.bucket, run, backup_id).await?, run.open.get(backup_id)) {
+        (Some(act), _) => Ok(vec![act]),
+        (None, Some(open)) => {
+            shards::redrive(ports.bucket, ports.clock, policy, (backup_id, open), patience.until).await
+        }
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+/// Counts an error of a tick; the last one that is allowed fails the backup, so that whoever waits for it learns why.
+async fn count(
+    bucket: &impl Bucket,
+    policy: &VerifyPolicy,
+    backup_id: &BackupId,
+    error: &VerifyError,
+) -> Result<Option<VerifyAct>, VerifyError> {
+    let run = record::update(bucket, |run| {
+        if let Some(open) = run.open.get_mut(backup_id) {
+            open.attempts += 1;
+        }
+    });
+    let run = run.await.map_err(VerifyError::Record)?;
+    if run.open.get(backup_id).is_none_or(|open| open.attempts < policy.attempts_max) {
+        return Ok(None);
+    }
+    let findings = vec![Finding::Unfinished { reason: chain(error) }];
+    record::fail(bucket, backup_id, &findings).await.map_err(VerifyError::Record)?;
+    Ok(Some(VerifyAct::Failed { backup_id: backup_id.clone(), findings }))
+}
+
+/// An error with its sources.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
