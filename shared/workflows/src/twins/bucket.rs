@@ -1,0 +1,265 @@
+//! The bucket twin: versions, compare-and-swap, pages, pinned reads; and what an attacker or a bad disk may do to it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::calls::Call;
+use super::events::Effect;
+use super::objects::{Current, etag_of, multipart_etag_of};
+use super::world::Inner;
+use super::{Event, World};
+use crate::ports::bucket::{
+    Listed, ListedVersion, Page, Pinned, PutMode, PutOutcome, ReadOutcome, Stored, VersionContent, VersionMarker,
+};
+use crate::ports::fault::{Happened, Retry};
+use crate::ports::{Bucket, Fault};
+
+/// A bucket of a [`World`]. The port's methods are what S3 does; the others are for tests, and are not counted as calls.
+#[derive(Debug, Clone)]
+pub struct BucketTwin {
+    pub(super) world: World,
+    pub(super) name: String,
+}
+
+impl BucketTwin {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Overwrites unconditionally, as somebody who goes round the rules would. Gives the new version.
+    pub fn put_raw(&self, key: &str, body: impl Into<Vec<u8>>) -> String {
+        let body = body.into();
+        let etag = etag_of(&body);
+        self.world.lock().write_object(&self.name, key, body, etag)
+    }
+
+    /// Stores an object as Weaviate uploads a chunk: multipart, with the ETag that goes with it. Gives the new version.
+    pub fn put_multipart(&self, key: &str, body: impl Into<Vec<u8>>) -> String {
+        let body = body.into();
+        let etag = multipart_etag_of(&body);
+        self.world.lock().write_object(&self.name, key, body, etag)
+    }
+
+    /// Flips the lowest bit of one byte of the current object, and keeps ETag, version and date: bit rot.
+    ///
+    /// # Panics
+    /// If there is no such byte.
+    pub fn flip_byte_in_place(&self, key: &str, offset: usize) {
+        let mut inner = self.world.lock();
+        let version = inner.store(&self.name).keys.get_mut(key).and_then(|v| v.last_mut());
+        let body = version.and_then(|v| v.body.as_mut()).expect("there is a current object to rot");
+        let byte = Arc::make_mut(body).get_mut(offset).expect("the offset is within the object");
+        *byte ^= 1;
+    }
+
+    /// Deletes: with versions, a delete marker becomes current.
+    pub fn delete(&self, key: &str) {
+        let mut inner = self.world.lock();
+        let (now, versioned) = (inner.now, inner.settings.versioned);
+        inner.store(&self.name).delete(key, now, versioned);
+    }
+
+    /// Removes a key with all its versions, as a lifecycle rule or an administrator may.
+    pub fn erase(&self, key: &str) {
+        self.world.lock().store(&self.name).keys.remove(key);
+    }
+
+    /// The bytes of the current object.
+    pub fn bytes(&self, key: &str) -> Option<Vec<u8>> {
+        self.world.lock().store(&self.name).bytes(key).map(|body| body.to_vec())
+    }
+
+    /// The current object as JSON.
+    ///
+    /// # Panics
+    /// If the object is not JSON.
+    pub fn json(&self, key: &str) -> Option<serde_json::Value> {
+        Some(serde_json::from_slice(&self.bytes(key)?).expect("the object is JSON"))
+    }
+
+    /// The current keys below a prefix.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        self.world.lock().store(&self.name).listed(prefix, None).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// How many versions and delete markers a key has.
+    pub fn versions(&self, key: &str) -> usize {
+        self.world.lock().store(&self.name).keys.get(key).map_or(0, Vec::len)
+    }
+
+    async fn call<T>(
+        &self,
+        call: Call,
+        subject: &str,
+        act: impl FnOnce(&mut Inner) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.world.call(call, subject, act).await
+    }
+}
+
+impl Inner {
+    /// Writes an object and says so.
+    pub(super) fn write_object(&mut self, bucket: &str, key: &str, body: Vec<u8>, etag: String) -> String {
+        let (now, versioned) = (self.now, self.settings.versioned);
+        let version = self.store(bucket).write(key, body, etag, now, versioned);
+        self.events.push(Event::ObjectCreated { bucket: bucket.to_owned(), key: key.to_owned() });
+        version
+    }
+}
+
+fn listed(key: &str, current: &Current<'_>) -> Listed {
+    Listed {
+        key: key.to_owned(),
+        size_bytes: current.body.len() as u64,
+        etag: current.version.etag.clone(),
+        last_modified: current.version.last_modified,
+    }
+}
+
+fn sequence_of(body: &[u8]) -> u64 {
+    serde_json::from_slice::<serde_json::Value>(body).ok().and_then(|v| v["sequence"].as_u64()).unwrap_or(0)
+}
+
+impl Bucket for BucketTwin {
+    async fn get(&self, key: &str, limit_bytes: u64) -> Result<Option<Stored>, Fault> {
+        self.call(Call::Get, key, |inner| {
+            let versioned = inner.settings.versioned;
+            let Some(current) = inner.store(&self.name).current(key) else { return Ok(None) };
+            let size_bytes = current.body.len() as u64;
+            if size_bytes > limit_bytes {
+                let text = format!("{size_bytes} bytes where at most {limit_bytes} are allowed");
+                return Err(Fault::new("get", key, Happened::No, Retry::No, text));
+            }
+            Ok(Some(Stored {
+                body: current.body.to_vec(),
+                etag: current.version.etag.clone(),
+                version_id: versioned.then(|| current.version.id.clone()),
+                last_modified: current.version.last_modified,
+            }))
+        })
+        .await
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<Listed>, Fault> {
+        self.call(Call::Head, key, |inner| Ok(inner.store(&self.name).current(key).map(|c| listed(key, &c)))).await
+    }
+
+    async fn put(&self, key: &str, body: Vec<u8>, mode: PutMode) -> Result<PutOutcome, Fault> {
+        self.call(Call::Put, key, |inner| {
+            let versioned = inner.settings.versioned;
+            let identical_counts = inner.settings.identical_put_counts_as_written;
+            let current = inner.store(&self.name).current(key);
+            let holds = match (&mode, &current) {
+                (PutMode::Create, None) => true,
+                (PutMode::Update(expected), Some(current)) => *expected == current.version.etag,
+                (PutMode::Create, Some(_)) | (PutMode::Update(_), None) => false,
+            };
+            if !holds {
+                return Ok(match current {
+                    Some(same) if identical_counts && **same.body == body => PutOutcome::Written {
+                        etag: same.version.etag.clone(),
+                        version_id: versioned.then(|| same.version.id.clone()),
+                    },
+                    Some(_) | None => PutOutcome::Lost,
+                });
+            }
+            if key == lifeboat_domain::keys::Key::Pointer.to_string() && self.name == World::BUCKET {
+                inner.effects.push(Effect::PointerWritten { sequence: sequence_of(&body) });
+            }
+            let etag = etag_of(&body);
+            let version = inner.write_object(&self.name, key, body, etag.clone());
+            Ok(PutOutcome::Written { etag, version_id: versioned.then_some(version) })
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str, start_after: Option<&str>) -> Result<Page<Listed>, Fault> {
+        self.call(Call::List, prefix, |inner| {
+            let size = inner.settings.page_size;
+            let store = inner.store(&self.name);
+            let mut entries: Vec<Listed> =
+                store.listed(prefix, start_after).take(size + 1).map(|(key, current)| listed(key, &current)).collect();
+            let more = entries.len() > size;
+            entries.truncate(size);
+            Ok(Page { entries, more })
+        })
+        .await
+    }
+
+    async fn list_versions(&self, prefix: &str, after: Option<&VersionMarker>) -> Result<Page<ListedVersion>, Fault> {
+        self.call(Call::ListVersions, prefix, |inner| {
+            let (size, versioned) = (inner.settings.page_size, inner.settings.versioned);
+            let store = inner.store(&self.name);
+            if let Some(VersionMarker { key, version_id: Some(id) }) = after
+                && !store.keys.get(key).is_some_and(|versions| versions.iter().any(|v| v.id == *id))
+            {
+                let text = format!("InvalidArgument: no version {id} to start after");
+                return Err(Fault::new("list versions", prefix, Happened::No, Retry::No, text));
+            }
+            let mut entries = Vec::new();
+            for (key, versions) in store.keys.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix))
+            {
+                let marker = after.filter(|marker| marker.key >= *key);
+                let mut passed = marker.is_none();
+                for (place, version) in versions.iter().rev().enumerate() {
+                    if passed {
+                        entries.push(listed_version(key, version, place == 0, versioned));
+                    }
+                    let reached = |m: &VersionMarker| m.key == *key && m.version_id.as_ref() == Some(&version.id);
+                    passed = passed || marker.is_some_and(reached);
+                }
+                if entries.len() > size {
+                    break;
+                }
+            }
+            let more = entries.len() > size;
+            entries.truncate(size);
+            Ok(Page { entries, more })
+        })
+        .await
+    }
+
+    async fn read(&self, object: &Pinned, offset: u64, length: u64) -> Result<ReadOutcome, Fault> {
+        self.call(Call::Read, &object.key, |inner| {
+            let short = inner.take_short_read(&object.key);
+            let store = inner.store(&self.name);
+            let versions = store.keys.get(&object.key).map_or(&[][..], Vec::as_slice);
+            let found = match &object.version_id {
+                Some(id) => versions.iter().find(|v| v.id == *id),
+                None => versions.last(),
+            };
+            let Some((version, body)) = found.and_then(|v| Some((v, v.body.as_ref()?))) else {
+                return Ok(ReadOutcome::Missing);
+            };
+            if version.etag != object.etag {
+                return Ok(ReadOutcome::Changed);
+            }
+            let size_bytes = body.len() as u64;
+            let end = offset.saturating_add(length).min(size_bytes);
+            let available = end.saturating_sub(offset);
+            if available != length || (short && length > 0) {
+                let received_bytes = if short { available.saturating_sub(1) } else { available };
+                return Ok(ReadOutcome::WrongLength { received_bytes });
+            }
+            let range = usize::try_from(offset).unwrap_or(usize::MAX)..usize::try_from(end).unwrap_or(usize::MAX);
+            Ok(ReadOutcome::Bytes(body.get(range).unwrap_or_default().to_vec()))
+        })
+        .await
+    }
+}
+
+fn listed_version(key: &str, version: &super::objects::Version, is_latest: bool, versioned: bool) -> ListedVersion {
+    let last_modified: Timestamp = version.last_modified;
+    ListedVersion {
+        key: key.to_owned(),
+        version_id: versioned.then(|| version.id.clone()),
+        is_latest,
+        content: version.body.as_ref().map_or(VersionContent::DeleteMarker, |body| VersionContent::Object {
+            size_bytes: body.len() as u64,
+            etag: version.etag.clone(),
+        }),
+        last_modified,
+    }
+}
