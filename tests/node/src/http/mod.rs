@@ -1,0 +1,160 @@
+//! The REST API: routes, and what stands before them in the order of the real server: log, health, operational mode, authentication.
+
+pub(crate) mod access_log;
+pub(crate) mod backups;
+pub(crate) mod batch;
+pub(crate) mod body;
+pub(crate) mod objects;
+pub(crate) mod schema;
+pub(crate) mod search;
+pub(crate) mod system;
+pub(crate) mod tenants;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::auth::{Auth, User};
+use crate::backup::Backups;
+use crate::config::Config;
+use crate::db::Db;
+use crate::errors::Refusal;
+use crate::mode::ModeSwitch;
+use access_log::AccessLog;
+
+/// What every handler reaches.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) knobs: Arc<crate::knobs::Knobs>,
+    pub(crate) address: SocketAddr,
+    pub(crate) db: Arc<Db>,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) backups: Arc<Backups>,
+    pub(crate) mode: ModeSwitch,
+    pub(crate) log: Option<AccessLog>,
+    pub(crate) rate: batch::Rate,
+}
+
+/// Shared state of the handlers.
+pub(crate) type Shared = State<Arc<App>>;
+
+/// The whole API.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new()
+        .route("/v1", get(system::root))
+        .route("/v1/meta", get(system::meta))
+        .route("/v1/nodes", get(system::nodes))
+        .route("/v1/schema", get(schema::list).post(schema::create))
+        .route("/v1/schema/{class}", get(schema::read).delete(schema::delete))
+        .route("/v1/schema/{class}/shards", get(schema::shards))
+        .route(
+            "/v1/schema/{class}/tenants",
+            get(tenants::list).post(tenants::create).put(tenants::update).delete(tenants::delete),
+        )
+        .route("/v1/aliases", get(schema::aliases).post(schema::create_alias))
+        .route("/v1/aliases/{alias}", get(schema::read_alias).delete(schema::delete_alias))
+        .route("/v1/objects", get(objects::list).post(objects::create))
+        .route(
+            "/v1/objects/{class}/{id}",
+            get(objects::read).head(objects::head).put(objects::replace).delete(objects::delete),
+        )
+        .route("/v1/batch/objects", post(batch::objects))
+        .route("/v1/graphql", post(search::graphql))
+        .route("/v1/backups/{backend}", get(backups::list).post(backups::create))
+        .route("/v1/backups/{backend}/{id}", get(backups::create_status).delete(backups::cancel_create));
+    let restore = if app.knobs.version.cancels_restores() {
+        get(backups::restore_status).post(backups::restore).delete(backups::cancel_restore)
+    } else {
+        get(backups::restore_status).post(backups::restore)
+    };
+    router = router.route("/v1/backups/{backend}/{id}/restore", restore);
+    if app.knobs.version.has_rest_search() {
+        router = router
+            .route("/v1/aggregate/{class}", post(search::aggregate))
+            .route("/v1/search/{class}/bm25", post(search::bm25))
+            .route("/v1/search/{class}/near-object", post(search::near_object));
+    }
+    router
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(from_fn_with_state(Arc::clone(&app), gate))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(app)
+}
+
+async fn unknown_path(request: Request) -> Refusal {
+    Refusal::framework(404, format!("path {} was not found", request.uri().path()))
+}
+
+async fn unknown_method(request: Request) -> Refusal {
+    Refusal::framework(405, format!("method {} is not allowed, but others are", request.method()))
+}
+
+async fn gate(State(app): Shared, mut request: Request, next: Next) -> Response {
+    let entry = app.log.as_ref().map(|_| access_log::Entry::new(&request, remote(&request)));
+    let (user, response) = match admit(&app, &mut request) {
+        Ok(user) => {
+            request.extensions_mut().insert(user.clone());
+            (Some(user), next.run(request).await)
+        }
+        Err(response) => (None, *response),
+    };
+    if let (Some(log), Some(entry)) = (&app.log, entry) {
+        log.write(entry, user.and_then(|user| user.0), response.status());
+    }
+    response
+}
+
+fn remote(request: &Request) -> Option<SocketAddr> {
+    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
+}
+
+/// Health, operational mode and authentication, in this order.
+fn admit(app: &App, request: &mut Request) -> Result<User, Box<Response>> {
+    let refuse = |refusal: Refusal| Box::new(refusal.into_response());
+    // The real server compares the whole URL, so a query string makes another path of it.
+    match request.uri().to_string().as_str() {
+        "/v1/.well-known/live" => return Err(Box::new(StatusCode::OK.into_response())),
+        "/v1/.well-known/ready" => {
+            let status = if app.knobs.not_ready { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            return Err(Box::new(status.into_response()));
+        }
+        _ => {}
+    }
+    let path = request.uri().path().to_owned();
+    if let Some(reason) =
+        app.mode.get().refuses(request.method(), &path, &app.knobs.version, app.config.rest_search)
+    {
+        return Err(refuse(Refusal::handler(StatusCode::SERVICE_UNAVAILABLE, reason)));
+    }
+    let user = app.auth.user(request.headers(), request.uri()).map_err(refuse)?;
+    // Backups check for themselves, class by class.
+    if !path.starts_with("/v1/backups") {
+        let (verb, resource) = verb_and_resource(request.method(), &path);
+        app.auth.allow(&user, verb, &[resource]).map_err(refuse)?;
+    }
+    Ok(user)
+}
+
+fn verb_and_resource(method: &Method, path: &str) -> (char, String) {
+    let reads = ["/v1/graphql", "/v1/search", "/v1/aggregate"].iter().any(|prefix| path.starts_with(prefix));
+    let verb = match *method {
+        _ if reads => 'R',
+        Method::POST => 'C',
+        Method::PUT | Method::PATCH => 'U',
+        Method::DELETE => 'D',
+        _ => 'R',
+    };
+    let resource = match path.strip_prefix("/v1/schema/") {
+        Some(class) => format!("schema/collections/{class}/shards/#"),
+        None => path.trim_start_matches("/v1/").to_owned(),
+    };
+    (verb, resource)
+}
