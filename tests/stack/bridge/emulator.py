@@ -335,6 +335,14 @@ def _install_lambda():
             log.warning("rule target %s does not exist", name)
             return
         invoke_async(lambda_svc._execution_record_for_config(record, config), event)
+    def invoke_target(target, event, rule, view=None):
+        arn, queue = target.get("Arn", ""), (target.get("DeadLetterConfig") or {}).get("Arn")
+        if queue and ":lambda:" in arn and not lambda_svc._get_func_record_for_ref(arn)[0]:
+            view = view or eventbridge._pattern_event_view(event)
+            eventbridge._dispatch_to_sqs(eventbridge.parse_arn(queue), json.dumps(view.event_with_detail()))
+            return
+        original_invoke_target(target, event, rule, view)
+    original_invoke_target, eventbridge._invoke_target = eventbridge._invoke_target, invoke_target
     lambda_svc._provided_worker_env = worker_environment
     lambda_runtime.execution_credentials = execution_credentials
     if hasattr(lambda_svc, "execution_credentials"):
@@ -373,10 +381,14 @@ def invoke_async(record, event):
     after(0, run)
 
 
-def set_reserved_concurrency(function, value):
+def complete_function(function, props):
+    """What CloudFormation's function handler loses: reserved concurrency and the failure queue."""
     record = lambda_svc._functions.get(function)
     if record is not None:
-        record["concurrency"] = None if value is None else int(value)
+        reserved = props.get("ReservedConcurrentExecutions")
+        record["concurrency"] = None if reserved is None else int(reserved)
+        if props.get("DeadLetterConfig"):
+            record["config"]["DeadLetterConfig"] = props["DeadLetterConfig"]
 
 
 # --- S3 ----------------------------------------------------------------------------------------------------------
@@ -399,6 +411,24 @@ def _install_policy_context():
     iam_actions.s3_service_context = context
 
 
+def _install_copy_checksums():
+    """CopyObject with x-amz-checksum-algorithm: compute it, keep it, and answer it, as S3 does."""
+    original = s3._copy_object
+
+    def copy_object(bucket, key, headers):
+        algorithm = headers.get("x-amz-checksum-algorithm")
+        if not algorithm:
+            return original(bucket, key, headers)
+        status, answered, body = original(bucket, key, {**headers, "x-amz-sdk-checksum-algorithm": algorithm})
+        value = (s3._buckets[bucket]["objects"][key].get("checksums") or {}).get(algorithm.upper()) if status == 200 else None
+        if value:
+            extra = f"<Checksum{algorithm.upper()}>{value}</Checksum{algorithm.upper()}><ChecksumType>FULL_OBJECT</ChecksumType>"
+            body = body.replace(b"</CopyObjectResult>", extra.encode() + b"</CopyObjectResult>")
+            answered = {k: v for k, v in answered.items() if k.lower() != "content-length"}
+        return status, answered, body
+    s3._copy_object = copy_object
+
+
 def tamper(bucket, key, offset):
     """Flip one bit of a stored object in place: size, ETag and version stay as they were."""
     stored = s3._buckets[bucket]["objects"][key]
@@ -407,9 +437,8 @@ def tamper(bucket, key, offset):
     body[offset] ^= 1
     stored["body"] = bytes(body)
     for version in s3._object_versions.get((bucket, key)) or []:
-        record = version.get("obj_record") or version
-        if record.get("etag") == stored["etag"] and record is not stored:
-            record["body"] = stored["body"]
+        if version["version_id"] == stored.get("version_id"):
+            version["data"] = stored["body"]
     return len(body)
 
 
@@ -438,5 +467,6 @@ def serve(sock, wrap):
 _original_tick = _install_events()
 _install_lambda()
 _install_policy_context()
+_install_copy_checksums()
 S3_SCOPE = re.compile(r"Credential=([^/]+)/[^/]+/[^/]+/([^/]+)/")
 __all__ = [name for name in dir() if not name.startswith("__")] + ["now_ms"]

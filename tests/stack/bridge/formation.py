@@ -17,11 +17,7 @@ RECORDED = {"AWS::CloudWatch::CompositeAlarm": "AlarmName", "AWS::DLM::Lifecycle
             "AWS::EC2::PlacementGroup": None}
 
 
-def reserve_concurrency(name, props):
-    emu.set_reserved_concurrency(name, props.get("ReservedConcurrentExecutions"))
-
-
 def install():
     for name, key in RECORDED.items():
         emu.resource_type(name, *recorded(key, lambda i, p: {"Arn": f"arn:aws:cloudwatch:us-east-1:{emu.ACCOUNT}:alarm:{i}"}))
-    emu.extend_resource_type("AWS::Lambda::Function", reserve_concurrency)
+    emu.extend_resource_type("AWS::Lambda::Function", emu.complete_function)

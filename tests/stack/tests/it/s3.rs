@@ -131,8 +131,14 @@ async fn tampering_changes_the_bytes_and_nothing_that_a_listing_shows() -> Resul
     let put = s3.put_object().bucket(bucket).key("chunk").body(vec![0; 64].into()).send().await?;
     stack.tamper(bucket, "chunk", -1).await?;
     let version = put.version_id().context("version")?;
+    // A reader that lets the SDK check S3's own checksum is warned; one that does not gets other bytes.
+    let checked = s3.get_object().bucket(bucket).key("chunk").send().await?.body.collect().await;
+    assert!(checked.is_err(), "the stored checksum should no longer fit");
+    let unchecked = stack.sdk_config().await.into_builder();
+    let unchecked = unchecked.response_checksum_validation(aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired).build();
+    let unchecked = aws_sdk_s3::Client::new(&unchecked);
     for id in [None, Some(version.to_owned())] {
-        let got = s3.get_object().bucket(bucket).key("chunk").set_version_id(id).send().await?;
+        let got = unchecked.get_object().bucket(bucket).key("chunk").set_version_id(id).send().await?;
         assert_eq!((got.e_tag(), got.version_id()), (put.e_tag(), put.version_id()));
         let mut expected = vec![0; 64];
         expected[63] = 1;
