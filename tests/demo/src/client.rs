@@ -36,7 +36,8 @@ impl Client {
         let response = request.send().await.with_context(|| format!("{method} {path} on {}", self.base))?;
         let status = response.status();
         let text = response.text().await?;
-        let value = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        let value =
+            if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
         Ok((status, value))
     }
 

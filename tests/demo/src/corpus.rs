@@ -34,7 +34,8 @@ pub struct Collection {
 impl Collection {
     /// The class definition.
     pub fn definition(&self) -> Value {
-        let text = |name: &str, tokenization: &str| json!({"name": name, "dataType": ["text"], "tokenization": tokenization});
+        let text =
+            |name: &str, tokenization: &str| json!({"name": name, "dataType": ["text"], "tokenization": tokenization});
         let mut class = json!({
             "class": self.name,
             "vectorizer": "none",
@@ -82,7 +83,11 @@ impl Corpus {
     /// The objects of one collection.
     pub fn count(&self, collection: &Collection) -> u64 {
         let others: u64 = COLLECTIONS[1..].iter().map(|c| self.objects * c.share / 10).sum();
-        if collection.name == COLLECTIONS[0].name { self.objects - others } else { self.objects * collection.share / 10 }
+        if collection.name == COLLECTIONS[0].name {
+            self.objects - others
+        } else {
+            self.objects * collection.share / 10
+        }
     }
 
     /// The objects of one tenant.

@@ -2,3 +2,6 @@
 
 pub mod client;
 pub mod corpus;
+pub mod journey;
+pub mod report;
+pub mod show;

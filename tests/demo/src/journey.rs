@@ -1,0 +1,496 @@
+//! The main job, step by step: index, mark, back up, verify, flip, lose the node, come back, compare.
+
+mod proof;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use lifeboat_domain::Timestamp;
+use lifeboat_domain::expectations::{AfterObservation, ObservedAfter};
+use lifeboat_domain::ids::BackupId;
+use lifeboat_domain::keys::Key;
+use lifeboat_domain::manifest::{CatalogueRow, Manifest, decode_catalogue};
+use lifeboat_domain::pointer::Pointer;
+use lifeboat_domain::restore::run::{ClosedRestore, StepName};
+use lifeboat_stack::{Instance, Node, Progress, Stack, StackOptions};
+
+use crate::client::Client;
+use crate::corpus::{COLLECTIONS, Corpus, Document};
+use crate::report::{Backup, Checked, Moment, NodeView, PointerView, Report, Sabotaged, Weaviate, Witnessed, recovery};
+
+/// Objects compared by id, with their vectors.
+const COMPARED: u64 = 500;
+
+/// How long any one step of the journey may take.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The key that the demo indexes and reads with.
+const INDEXER_KEY: &str = "/lifeboat/weaviate/keys/indexer";
+
+/// What to show.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What to index.
+    pub corpus: Corpus,
+    /// Which Weaviate: `None` is the test double.
+    pub weaviate: Option<PathBuf>,
+    /// What to break after the flip.
+    pub sabotage: Option<Sabotage>,
+    /// The factor on the double's polling rounds of 2 s and 10 s.
+    pub round_scale: f64,
+}
+
+/// What to break after the flip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// A byte of a stored chunk, behind S3's back: size, ETag and version stay.
+    Chunk,
+    /// A chunk, overwritten with the same bytes but one.
+    Overwrite,
+    /// A chunk, deleted.
+    Delete,
+}
+
+/// Shown what happens.
+pub trait Audience: Progress {
+    /// A step of the journey begins.
+    fn step(&self, title: &str);
+    /// Something of the current step is done: how much of how much, in what.
+    fn advance(&self, done: u64, of: u64, unit: &str);
+    /// The current step is over, with its result in a line.
+    fn done(&self, result: &str);
+}
+
+/// A journey under way.
+#[derive(Debug)]
+pub struct Journey {
+    stack: Stack,
+    plan: Plan,
+    client: Client,
+    s3: watch::Reader,
+    access_log: PathBuf,
+    began: Timestamp,
+    report: Report,
+}
+
+impl Journey {
+    /// Deploys the template, and waits for the first node to start empty and to serve on the fixed address.
+    pub async fn begin(plan: Plan, audience: &dyn Audience) -> anyhow::Result<Self> {
+        let began = Timestamp::now();
+        let access_log = std::env::temp_dir().join(format!(
+            "lifeboat-node-access-{}-{}.ndjson",
+            std::process::id(),
+            began.as_nanosecond()
+        ));
+        let mut options = StackOptions::default()
+            .parameter("AllowEmptyStart", "yes")
+            .parameter("PollIntervalMs", "200")
+            .parameter("WeaviateImage", &format!("weaviate@sha256:{}", "0".repeat(64)));
+        options.node = match &plan.weaviate {
+            None => Node::Double,
+            Some(path) => Node::Binary(path.clone()),
+        };
+        if plan.weaviate.is_none() {
+            options = options.parameter(
+                "ExtraEnvironment",
+                &format!(
+                    "LIFEBOAT_NODE_ROUND_SCALE={};LIFEBOAT_NODE_ACCESS_LOG={}",
+                    plan.round_scale,
+                    access_log.display()
+                ),
+            );
+        }
+        let key = options.secrets.get(INDEXER_KEY).cloned().context("the stack has no indexer key")?;
+        let stack = Stack::start(options, audience).await?;
+        let client = Client::new(stack.fixed_address(), &key)?;
+        let s3 = watch::Reader::new(&stack).await?;
+        let mut journey = Self { stack, plan, client, s3, access_log, began, report: Report::default() };
+        audience.step("First node: starts empty, with proof and permission");
+        let node = journey.serving(None).await?;
+        let (version, git_hash) = journey.client.version().await?;
+        let kind = journey.plan.weaviate.as_ref().map_or_else(|| "embedded".into(), |p| p.display().to_string());
+        audience.done(&format!(
+            "{} serves on {} (Weaviate {version}, {kind})",
+            node.instance,
+            journey.stack.fixed_address()
+        ));
+        journey.report.weaviate = Weaviate { kind, version, git_hash };
+        journey.report.nodes.push(view(&node)?);
+        journey.note("first_node_serves");
+        Ok(journey)
+    }
+
+    /// Leave the stack's directory behind.
+    pub fn keep(&mut self) {
+        self.stack.keep();
+    }
+
+    /// The stack underneath.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// The client that indexes and reads.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The bucket's documents.
+    pub fn documents(&self) -> &watch::Reader {
+        &self.s3
+    }
+
+    /// Indexes the corpus.
+    pub async fn index(&mut self, audience: &dyn Audience) -> anyhow::Result<()> {
+        let corpus = self.plan.corpus;
+        audience.step("Index documents");
+        self.client.create_collections().await?;
+        let began = Instant::now();
+        self.client.index(&corpus, |done| audience.advance(done, corpus.objects, "objects")).await?;
+        self.client.settle_tenants().await?;
+        for collection in &COLLECTIONS {
+            self.report.indexed.insert(collection.name.to_owned(), corpus.count(collection));
+        }
+        audience.done(&format!(
+            "{} objects with {} dimensions in {} collections, {:.1} s",
+            corpus.objects,
+            corpus.dimensions,
+            COLLECTIONS.len(),
+            began.elapsed().as_secs_f64()
+        ));
+        self.note("indexed");
+        Ok(())
+    }
+
+    /// Drops the success marker and waits until the pointer names the backup that it asked for.
+    pub async fn protect(&mut self, audience: &dyn Audience) -> anyhow::Result<BackupId> {
+        audience.step("Drop _SUCCESS: back up, verify, flip");
+        let before = self.s3.document::<Pointer>(&Key::Pointer).await?.map_or(0, |p| p.sequence.0);
+        self.s3.put("indexing/demo/_SUCCESS", b"").await?;
+        self.note("marker_dropped");
+        let pointer = self
+            .stack
+            .wait_for("a flip of the pointer", PATIENCE, async || {
+                let pointer = self.s3.document::<Pointer>(&Key::Pointer).await?;
+                Ok(pointer.filter(|p| p.sequence.0 > before))
+            })
+            .await?;
+        self.note("pointer_flipped");
+        let id = pointer.backup_id.clone();
+        let (manifest, rows) = self.catalogue(&id).await?;
+        self.report.backup = Backup {
+            id: id.to_string(),
+            objects: manifest.totals.objects,
+            bytes: manifest.totals.size_bytes,
+            root_sha256: manifest.catalogue.root_sha256.to_string(),
+        };
+        self.report.pointer =
+            PointerView { sequence: pointer.sequence.0, generation: pointer.generation.0, backup_id: id.to_string() };
+        audience.done(&format!(
+            "{id}: {} objects of S3, {} bytes, every one read and hashed; pointer sequence {}",
+            rows.len(),
+            manifest.totals.size_bytes,
+            pointer.sequence
+        ));
+        Ok(id)
+    }
+
+    async fn catalogue(&self, id: &BackupId) -> anyhow::Result<(Manifest, Vec<CatalogueRow>)> {
+        let manifest: Manifest = self
+            .s3
+            .document(&Key::Manifest(id.clone()))
+            .await?
+            .context("the pointer names a backup without a manifest")?;
+        let bytes = self.s3.bytes(&manifest.catalogue.key).await?.context("the manifest has no catalogue")?;
+        let rows = decode_catalogue(&manifest.catalogue, &bytes)?;
+        Ok((manifest, rows))
+    }
+
+    /// Breaks what the plan says.
+    pub async fn sabotage(&mut self, id: &BackupId, audience: &dyn Audience) -> anyhow::Result<()> {
+        let Some(kind) = self.plan.sabotage else { return Ok(()) };
+        audience.step("Sabotage");
+        let (_, rows) = self.catalogue(id).await?;
+        let chunk = rows.iter().filter(|r| r.key.contains("/chunk-")).max_by_key(|r| r.size_bytes);
+        let chunk = chunk.context("the backup has no chunk to break")?.clone();
+        let middle = i64::try_from(chunk.size_bytes / 2)?;
+        match kind {
+            Sabotage::Chunk => self.stack.tamper(self.s3.bucket(), &chunk.key, middle).await?,
+            Sabotage::Overwrite => {
+                let mut bytes = self.s3.bytes(&chunk.key).await?.context("the chunk is gone")?;
+                let at = usize::try_from(middle)?;
+                bytes[at] ^= 1;
+                self.s3.put(&chunk.key, &bytes).await?;
+            }
+            Sabotage::Delete => self.s3.delete(&chunk.key).await?,
+        }
+        self.report.sabotage = Some(Sabotaged { kind: format!("{kind:?}").to_lowercase(), refused: None });
+        audience.done(&format!("{kind:?} of {} ({} bytes)", chunk.key, chunk.size_bytes));
+        self.note("sabotaged");
+        Ok(())
+    }
+
+    /// Writes down what is there, kills the node with its disk, and waits for the replacement to serve, or to be
+    /// abandoned. `Some` is the closed run of the replacement.
+    pub async fn lose_the_node(&mut self, audience: &dyn Audience) -> anyhow::Result<ClosedRestore> {
+        audience.step("Write down what is there, before the kill");
+        self.report.counts.before = self.client.counts().await?;
+        let file = self.stack.dir().join("before-the-kill.json");
+        let objects = self.sample().await?;
+        std::fs::write(&file, serde_json::to_vec(&objects)?)?;
+        audience.done(&format!("{} objects with vectors in {}", objects.len(), file.display()));
+
+        audience.step("Kill the node and its disk");
+        let old = self.report.nodes[0].clone();
+        let killed_at = Timestamp::now();
+        self.note("node_killed");
+        let killed = self.stack.kill_instance(&old.instance).await?;
+        let gone = killed.data_paths.contains(&old.data_path) && !old.data_path.exists();
+        self.report.proof.old_data_gone = gone;
+        if !gone {
+            bail!("the data directory {} is still there after the kill", old.data_path.display());
+        }
+        audience.done(&format!("{}: process {} killed, {} deleted", old.instance, old.pid, old.data_path.display()));
+
+        audience.step("Replacement: launch hook, restore, evidence, gate");
+        let agent = self
+            .stack
+            .wait_for("a replacement with an agent", PATIENCE, async || {
+                let instances = self.stack.instances().await?;
+                Ok(instances.into_iter().find(|i| i.instance != old.instance && i.agent))
+            })
+            .await?;
+        let agent_at = Timestamp::now();
+        let closed = self
+            .stack
+            .wait_for("the end of the restore", PATIENCE, async || self.s3.closed_restore(&agent.instance).await)
+            .await?;
+        if let Some(refusal) = &closed.run.refusal {
+            self.note("replacement_abandoned");
+            if let Some(sabotage) = &mut self.report.sabotage {
+                sabotage.refused = Some(refusal.clone());
+            }
+            audience.done(&format!("{} was refused: {refusal}", agent.instance));
+            self.report.failures.push(format!("the replacement was abandoned: {refusal}"));
+            return Ok(closed);
+        }
+        let new = self.serving(Some(&old.instance)).await?;
+        self.note("replacement_serves");
+        self.report.nodes.push(view(&new)?);
+        let (restore_began, restore_ended) = proof::restore_span(&self.stack.s3_access_log()?, &new.instance)?;
+        let seen = Witnessed {
+            killed: killed_at.as_millisecond(),
+            agent: agent_at.as_millisecond(),
+            restore_began,
+            restore_ended,
+        };
+        self.report.recovery = recovery(&seen, &closed);
+        audience.done(&format!(
+            "{} serves on {} after {} ms",
+            new.instance,
+            self.stack.fixed_address(),
+            self.report.recovery.total_ms
+        ));
+        Ok(closed)
+    }
+
+    /// Compares what came back with what was written down, and collects the proof that it came out of the backup.
+    pub async fn compare(
+        &mut self,
+        id: &BackupId,
+        closed: &ClosedRestore,
+        audience: &dyn Audience,
+    ) -> anyhow::Result<()> {
+        audience.step("Compare counts, canaries and objects");
+        let file = self.stack.dir().join("before-the-kill.json");
+        let before: Vec<Kept> = serde_json::from_slice(&std::fs::read(&file)?)?;
+        let statuses = self.client.tenant_statuses().await?;
+        self.report.counts.after = self.client.counts().await?;
+        for (place, count) in &self.report.counts.after {
+            let collection = place.split('/').next().unwrap_or(place);
+            *self.report.restored.entry(collection.to_owned()).or_default() += count;
+        }
+        let failures = &mut self.report.failures;
+        if self.report.counts.after != self.report.counts.before {
+            failures.push(format!(
+                "counts differ: {:?} before, {:?} after",
+                self.report.counts.before, self.report.counts.after
+            ));
+        }
+        if self.report.restored != self.report.indexed {
+            failures.push(format!("{:?} was indexed, {:?} came back", self.report.indexed, self.report.restored));
+        }
+        for collection in &COLLECTIONS {
+            for (tenant, active) in collection.tenants {
+                let place = format!("{}/{tenant}", collection.name);
+                let wanted = if *active { "ACTIVE" } else { "INACTIVE" };
+                if statuses.get(&place).map(String::as_str) != Some(wanted) {
+                    failures.push(format!("tenant {place} is {:?}, not {wanted}", statuses.get(&place)));
+                }
+            }
+        }
+        let mut compared = Checked::default();
+        for kept in &before {
+            compared.checked += 1;
+            let found = self.client.object(&kept.document(&self.plan.corpus)).await?;
+            if found != Some((kept.properties.clone(), kept.vector.clone())) {
+                compared.failed += 1;
+                failures.push(format!("object {} of {} is not as before", kept.n, kept.collection));
+            }
+        }
+        self.report.objects_by_id = compared;
+        self.report.canaries = self.canaries(id, closed).await?;
+        self.prove(id, closed).await?;
+        self.report.ok = self.report.failures.is_empty();
+        let canaries = self.report.canaries;
+        audience.done(&format!(
+            "{} objects counted, {} canaries and {} objects with vectors compared, {} differences",
+            self.report.restored.values().sum::<u64>(),
+            canaries.checked,
+            compared.checked,
+            self.report.failures.len()
+        ));
+        Ok(())
+    }
+
+    /// The canaries that the gate replayed, all of which must have passed for it to open.
+    async fn canaries(&self, id: &BackupId, closed: &ClosedRestore) -> anyhow::Result<Checked> {
+        let after: ObservedAfter =
+            self.s3.document(&Key::ObservedAfter(id.clone())).await?.context("there is no observed-after.json")?;
+        let checked = match &after.observation {
+            AfterObservation::Node { confirmed, .. } => confirmed.len() as u64,
+            AfterObservation::NodeGone { .. } => 0,
+        };
+        let failed = if closed.run.refusal.is_some() { checked } else { 0 };
+        Ok(Checked { checked, failed })
+    }
+
+    async fn prove(&mut self, id: &BackupId, closed: &ClosedRestore) -> anyhow::Result<()> {
+        let (_, rows) = self.catalogue(id).await?;
+        let new = self.report.nodes.last().context("there is no new node")?.clone();
+        let log = self.stack.s3_access_log()?;
+        let proof = &mut self.report.proof;
+        proof::reads(proof, &rows, &log, &new.instance);
+        if self.plan.weaviate.is_none() {
+            let killed = self.report.timeline.iter().find(|m| m.step == "node_killed").map_or(0, |m| m.at_ms);
+            let since = self.began.as_millisecond() + killed;
+            let until = closed.run.at(StepName::Continued).context("the gate never opened")?.as_millisecond();
+            proof.foreign_writes = Some(proof::foreign_writes(&self.access_log, since, until)?);
+        }
+        let old = &self.report.nodes[0];
+        let failures = &mut self.report.failures;
+        if proof.chunks == 0 || proof.chunks_read < proof.chunks {
+            failures.push(format!("the new node read {} of {} chunks", proof.chunks_read, proof.chunks));
+        }
+        if proof.foreign_writes.is_some_and(|writes| writes > 0) {
+            failures.push(format!(
+                "somebody but its own restore wrote to the new node: {:?} requests",
+                proof.foreign_writes
+            ));
+        }
+        if old.pid == new.pid || old.data_path == new.data_path {
+            failures.push("the new node has the old one's process or data directory".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Every object of the sample as it is now.
+    async fn sample(&self) -> anyhow::Result<Vec<Kept>> {
+        let corpus = self.plan.corpus;
+        let mut kept = Vec::new();
+        for collection in &COLLECTIONS {
+            let count = corpus.count(collection);
+            let wanted = (COMPARED * collection.share / 10).min(count);
+            for i in 0..wanted {
+                let n = i * count / wanted;
+                let document = corpus.document(collection, n);
+                let active = collection.tenants.iter().all(|(t, active)| document.tenant != Some(t) || *active);
+                if !active {
+                    // An INACTIVE tenant is not read; its neighbour in an ACTIVE one stands in.
+                    let next = corpus.document(collection, n + 1);
+                    if n + 1 < count && next.tenant != document.tenant {
+                        kept.push(self.kept(collection.name, n + 1, &next).await?);
+                    }
+                    continue;
+                }
+                kept.push(self.kept(collection.name, n, &document).await?);
+            }
+        }
+        Ok(kept)
+    }
+
+    async fn kept(&self, collection: &str, n: u64, document: &Document) -> anyhow::Result<Kept> {
+        let found = self.client.object(document).await?;
+        let (properties, vector) = found.with_context(|| format!("object {n} of {collection} is not there"))?;
+        if vector != document.vector {
+            bail!("object {n} of {collection} has another vector than was indexed");
+        }
+        Ok(Kept { collection: collection.to_owned(), n, properties, vector })
+    }
+
+    /// Waits until an instance other than `not` is in service and serves on the fixed address.
+    async fn serving(&self, not: Option<&str>) -> anyhow::Result<Instance> {
+        self.stack
+            .wait_for("a node in service on the fixed address", PATIENCE, async || {
+                let instances = self.stack.instances().await?;
+                let serving = instances
+                    .into_iter()
+                    .find(|i| Some(i.instance.as_str()) != not && i.lifecycle.as_deref() == Some("InService"));
+                Ok(match serving {
+                    Some(instance) if self.client.ready().await => Some(instance),
+                    _ => None,
+                })
+            })
+            .await
+    }
+
+    fn note(&mut self, step: &str) {
+        let at_ms = Timestamp::now().as_millisecond() - self.began.as_millisecond();
+        self.report.timeline.push(Moment { at_ms, step: step.to_owned() });
+    }
+
+    /// Adds the steps that the functions noted, and gives the report.
+    pub fn report(&mut self, closed: &ClosedRestore) -> Report {
+        for step in &closed.run.timeline {
+            let at_ms = step.at.as_millisecond() - self.began.as_millisecond();
+            let name =
+                serde_json::to_value(step.step).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+            self.report.timeline.push(Moment { at_ms, step: format!("drive_restore.{name}") });
+        }
+        self.report.timeline.sort_by_key(|m| m.at_ms);
+        self.report.clone()
+    }
+}
+
+/// An object as it was before the kill.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+struct Kept {
+    collection: String,
+    n: u64,
+    properties: serde_json::Value,
+    vector: Vec<f32>,
+}
+
+impl Kept {
+    fn document(&self, corpus: &Corpus) -> Document {
+        let collection = COLLECTIONS.iter().find(|c| c.name == self.collection).unwrap_or(&COLLECTIONS[0]);
+        corpus.document(collection, self.n)
+    }
+}
+
+fn view(instance: &Instance) -> anyhow::Result<NodeView> {
+    Ok(NodeView {
+        instance: instance.instance.clone(),
+        pid: instance.pid.with_context(|| format!("{} runs no node", instance.instance))?,
+        data_path: instance
+            .data_path
+            .clone()
+            .with_context(|| format!("{} has no data directory", instance.instance))?,
+    })
+}
+
+/// Counts by place, for tests.
+pub type Counts = BTreeMap<String, u64>;
