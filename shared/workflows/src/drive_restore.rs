@@ -25,6 +25,8 @@ mod host;
 mod leaving;
 mod requests;
 mod restoring;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

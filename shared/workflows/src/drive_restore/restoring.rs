@@ -1,5 +1,6 @@
 //! The restore itself: the target checked, Weaviate asked and watched, the evidence read.
 
+use lifeboat_domain::expectations::compare::Finding;
 use lifeboat_domain::keys::Key;
 use lifeboat_domain::restore::progress::{RestoreStep, step};
 use lifeboat_domain::restore::run::{Choice, OpenRestore, Phase, StepName};
@@ -197,6 +198,26 @@ impl lifeboat_domain::document::Document for RestoreEvidence {
     const KIND: &'static str = "restore-evidence";
 }
 
+/// A finding as logs and pages may say it. Ids of canaries are customers' data and stay in the evidence file.
+fn public_text(finding: &Finding) -> String {
+    match finding {
+        Finding::CanaryMissing { .. } => "a canary is missing (the evidence file says which)".to_owned(),
+        Finding::CanaryChanged { .. } => "a canary has changed (the evidence file says which)".to_owned(),
+        Finding::QueryDiffers { query, .. } => {
+            format!("a canary's {query} query gives another answer (the evidence file says which)")
+        }
+        Finding::NothingExpected
+        | Finding::OtherBackup { .. }
+        | Finding::NoCanaryUsable
+        | Finding::CollectionMissing { .. }
+        | Finding::CollectionExtra { .. }
+        | Finding::DefinitionDiffers { .. }
+        | Finding::CountDiffers { .. }
+        | Finding::TenantMissing { .. }
+        | Finding::TenantStatusDiffers { .. } => finding.to_string(),
+    }
+}
+
 /// Waits for the queues and compares the node with what was recorded.
 pub(super) async fn prove<P: Ports>(
     ports: &P,
@@ -229,7 +250,7 @@ pub(super) async fn prove<P: Ports>(
             record(ports, seen, open).await
         }
         Some(first) => {
-            let refusal = Refusal::EvidenceFailed { findings: findings.len(), first: first.kind().to_owned() };
+            let refusal = Refusal::EvidenceFailed { findings: findings.len(), first: public_text(first) };
             abandon(ports, seen, open, &refusal).await
         }
     }
