@@ -9,11 +9,14 @@ pub mod guard;
 pub mod request;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::document::encode;
+use crate::document::{Document, encode};
 use crate::ids::{BackupId, Generation, Sequence};
+use crate::manifest::GuardDecision;
 use crate::ownership::Ownership;
 use crate::pointer::{FlipsStopped, Override, POINTER_BYTES_MAX, Pointer, Previous};
+use crate::runs::Request;
 use crate::verify::VerifiedManifest;
 
 pub use gate::{Gate, gate, restamp};
@@ -150,4 +153,53 @@ fn short(text: &str, bytes_max: usize) -> String {
         out.push(c);
     }
     out
+}
+
+/// `manifests/<id>/evidence/<hold|refuse|publish>-<time>.json`: what the guard decided later than the manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionEvidence {
+    /// The backup.
+    pub backup_id: BackupId,
+    /// The decision.
+    pub decision: GuardDecision,
+    /// The pointer's sequence that it was decided against.
+    pub against: Option<Sequence>,
+}
+
+impl Document for DecisionEvidence {
+    const KIND: &'static str = "decision-evidence";
+}
+
+/// `manifests/<id>/evidence/override-<time>.json`: what a person decided about a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideEvidence {
+    /// The request's id.
+    pub request: String,
+    /// The request.
+    pub asked: Request,
+    /// The sequence of the pointer that carries it; none for a rejection.
+    pub sequence: Option<Sequence>,
+    /// The backup that the pointer named before; none for a rejection.
+    pub replaces: Option<BackupId>,
+    /// The backup that it is about.
+    pub chosen: BackupId,
+}
+
+impl Document for OverrideEvidence {
+    const KIND: &'static str = "override-evidence";
+}
+
+/// `runs/flip-manifest/done/<time>-<request>.json`: what came of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestOutcome {
+    /// The request's id.
+    pub request: String,
+    /// Whether it was done.
+    pub done: bool,
+    /// What was done, or why not.
+    pub outcome: String,
+}
+
+impl Document for RequestOutcome {
+    const KIND: &'static str = "request-outcome";
 }

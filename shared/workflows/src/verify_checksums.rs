@@ -197,10 +197,7 @@ pub async fn run(
     }
 }
 
-async fn one(
-    ports: &Ports<'_, impl Bucket, impl Clock>,
-    backup_id: &BackupId,
-) -> Result<VerifyReport, VerifyError> {
+async fn one(ports: &Ports<'_, impl Bucket, impl Clock>, backup_id: &BackupId) -> Result<VerifyReport, VerifyError> {
     let run = record::read(ports.bucket).await.map_err(VerifyError::Record)?;
     let act = match open_and_plan(ports.bucket, &run, backup_id).await? {
         Some(act) => act,

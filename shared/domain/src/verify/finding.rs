@@ -226,6 +226,12 @@ pub enum Finding {
         /// In what.
         what: String,
     },
+    /// A document of the proof exists already and says something else.
+    #[error("{key} exists with other bytes than this verification gives; find out who wrote it, take another backup")]
+    ProofDiffers {
+        /// The document.
+        key: String,
+    },
     /// The verification did not end.
     #[error("the verification did not end: {reason}; take another backup once that is repaired")]
     Unfinished {
