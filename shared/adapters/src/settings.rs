@@ -1,0 +1,346 @@
+//! Settings of the functions: the only home of environment names and of defaults.
+//!
+//! Read once, at cold start, from an injected map; every value is validated; one error lists every problem and names
+//! each variable. Each function has a struct of just what it uses. Secrets are here by the name of their parameter
+//! only.
+
+mod reader;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use reader::Reader;
+pub use reader::{InvalidSettings, Problem};
+
+/// The cluster's name, as `ownership.json` and the pointer have it.
+pub const CLUSTER: &str = "LIFEBOAT_CLUSTER";
+/// The bucket of the cluster: backups, manifests, pointer.
+pub const BUCKET: &str = "LIFEBOAT_BUCKET";
+/// The bucket that indexing runs write their success markers to.
+pub const MARKER_BUCKET: &str = "LIFEBOAT_MARKER_BUCKET";
+/// The prefix of the success markers, with its final slash.
+pub const MARKER_PREFIX: &str = "LIFEBOAT_MARKER_PREFIX";
+/// The Auto Scaling group's name.
+pub const GROUP: &str = "LIFEBOAT_GROUP";
+/// The launch hook's name.
+pub const LAUNCH_HOOK: &str = "LIFEBOAT_LAUNCH_HOOK";
+/// The terminate hook's name.
+pub const TERMINATE_HOOK: &str = "LIFEBOAT_TERMINATE_HOOK";
+/// The network interface that holds the fixed address.
+pub const NETWORK_INTERFACE: &str = "LIFEBOAT_NETWORK_INTERFACE";
+/// The fixed private IPv4 address.
+pub const FIXED_ADDRESS: &str = "LIFEBOAT_FIXED_ADDRESS";
+/// The interface's security group that admits readers.
+pub const READER_GROUP: &str = "LIFEBOAT_READER_GROUP";
+/// The interface's security group that admits writers.
+pub const WRITER_GROUP: &str = "LIFEBOAT_WRITER_GROUP";
+/// Weaviate's node name (`CLUSTER_HOSTNAME`).
+pub const NODE_NAME: &str = "LIFEBOAT_NODE_NAME";
+/// The name of the SSM parameter that holds the operator's API key.
+pub const OPERATOR_KEY: &str = "LIFEBOAT_OPERATOR_KEY";
+/// The Command document that prepares a host.
+pub const PREPARE_DOCUMENT: &str = "LIFEBOAT_PREPARE_DOCUMENT";
+/// The Command document that probes a host.
+pub const PROBE_DOCUMENT: &str = "LIFEBOAT_PROBE_DOCUMENT";
+/// The Automation document that reads where the address is.
+pub const READ_ADDRESS_DOCUMENT: &str = "LIFEBOAT_READ_ADDRESS_DOCUMENT";
+/// The Automation document that moves the address.
+pub const MOVE_ADDRESS_DOCUMENT: &str = "LIFEBOAT_MOVE_ADDRESS_DOCUMENT";
+/// `yes` lets a proven first start be empty; default `no`.
+pub const ALLOW_EMPTY_START: &str = "LIFEBOAT_ALLOW_EMPTY_START";
+/// Minutes between two scheduled backups; default 60.
+pub const BACKUP_INTERVAL_MINUTES: &str = "LIFEBOAT_BACKUP_INTERVAL_MINUTES";
+/// Minutes that a replacement waits for its predecessor's final backup; default 120.
+pub const PREDECESSOR_DEADLINE_MINUTES: &str = "LIFEBOAT_PREDECESSOR_DEADLINE_MINUTES";
+/// Milliseconds between two looks at what is in flight; default 2,000.
+pub const POLL_INTERVAL_MS: &str = "LIFEBOAT_POLL_INTERVAL_MS";
+/// Minutes after which a backup without an end is stuck; default 30.
+pub const STALL_MINUTES: &str = "LIFEBOAT_STALL_MINUTES";
+/// How much is logged, by AWS's own name for it: `debug`, `info`, `warn` or `error`; default `info`.
+pub const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
+
+/// Settings that a function can be given.
+pub trait FromVariables: Sized {
+    /// The settings of these variables, or every problem with them.
+    fn from_map(variables: &BTreeMap<String, String>) -> Result<Self, InvalidSettings>;
+}
+
+/// The settings of the process's environment. For cold starts only: whatever runs later is given its settings.
+pub fn from_environment<T: FromVariables>() -> Result<T, InvalidSettings> {
+    T::from_map(&variables_of_the_environment())
+}
+
+/// The environment's variables that are texts.
+pub fn variables_of_the_environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Where success markers are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Markers {
+    /// Their bucket.
+    pub bucket: String,
+    /// Their prefix, with its final slash.
+    pub prefix: String,
+}
+
+/// The Auto Scaling group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupNames {
+    /// Its name.
+    pub group: String,
+    /// Its launch hook.
+    pub launch_hook: String,
+    /// Its terminate hook.
+    pub terminate_hook: String,
+}
+
+/// The fixed address and what it must carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedAddress {
+    /// Its network interface.
+    pub network_interface: String,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The security group that admits readers.
+    pub reader_group: String,
+    /// The security group that admits writers.
+    pub writer_group: String,
+}
+
+/// Our SSM documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Documents {
+    /// Prepares a host.
+    pub prepare: String,
+    /// Probes a host.
+    pub probe: String,
+    /// Reads where the address is.
+    pub read_address: String,
+    /// Moves the address.
+    pub move_address: String,
+}
+
+/// What `create-backup` is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateBackupSettings {
+    /// [`CLUSTER`].
+    pub cluster: String,
+    /// [`BUCKET`].
+    pub bucket: String,
+    /// [`MARKER_BUCKET`], [`MARKER_PREFIX`].
+    pub markers: Markers,
+    /// [`GROUP`] and its hooks.
+    pub group: GroupNames,
+    /// [`NODE_NAME`].
+    pub node_name: String,
+    /// [`OPERATOR_KEY`].
+    pub operator_key: String,
+    /// [`BACKUP_INTERVAL_MINUTES`].
+    pub backup_interval: Duration,
+    /// [`STALL_MINUTES`].
+    pub stall: Duration,
+    /// [`POLL_INTERVAL_MS`].
+    pub poll: Duration,
+}
+
+/// What `verify-checksums` is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyChecksumsSettings {
+    /// [`CLUSTER`].
+    pub cluster: String,
+    /// [`BUCKET`].
+    pub bucket: String,
+    /// [`POLL_INTERVAL_MS`].
+    pub poll: Duration,
+}
+
+/// What `flip-manifest` is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlipManifestSettings {
+    /// [`CLUSTER`].
+    pub cluster: String,
+    /// [`BUCKET`].
+    pub bucket: String,
+    /// [`GROUP`], which a manifest records.
+    pub group: String,
+    /// [`POLL_INTERVAL_MS`].
+    pub poll: Duration,
+}
+
+/// What `drive-restore` is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriveRestoreSettings {
+    /// [`CLUSTER`].
+    pub cluster: String,
+    /// [`BUCKET`].
+    pub bucket: String,
+    /// [`MARKER_BUCKET`], [`MARKER_PREFIX`].
+    pub markers: Markers,
+    /// [`GROUP`] and its hooks.
+    pub group: GroupNames,
+    /// [`NETWORK_INTERFACE`] and what it carries.
+    pub address: FixedAddress,
+    /// [`NODE_NAME`].
+    pub node_name: String,
+    /// [`OPERATOR_KEY`].
+    pub operator_key: String,
+    /// The documents.
+    pub documents: Documents,
+    /// [`ALLOW_EMPTY_START`].
+    pub allow_empty_start: bool,
+    /// [`PREDECESSOR_DEADLINE_MINUTES`].
+    pub predecessor_deadline: Duration,
+    /// [`STALL_MINUTES`].
+    pub stall: Duration,
+    /// [`POLL_INTERVAL_MS`].
+    pub poll: Duration,
+}
+
+impl FromVariables for CreateBackupSettings {
+    fn from_map(variables: &BTreeMap<String, String>) -> Result<Self, InvalidSettings> {
+        let mut r = Reader::new(variables);
+        let settings = Self {
+            cluster: cluster(&mut r),
+            bucket: bucket(&mut r, BUCKET),
+            markers: markers(&mut r),
+            group: group_names(&mut r),
+            node_name: node_name(&mut r),
+            operator_key: operator_key(&mut r),
+            backup_interval: minutes(&mut r, BACKUP_INTERVAL_MINUTES, 60),
+            stall: minutes(&mut r, STALL_MINUTES, 30),
+            poll: poll(&mut r),
+        };
+        r.finish(settings)
+    }
+}
+
+impl FromVariables for VerifyChecksumsSettings {
+    fn from_map(variables: &BTreeMap<String, String>) -> Result<Self, InvalidSettings> {
+        let mut r = Reader::new(variables);
+        let settings = Self { cluster: cluster(&mut r), bucket: bucket(&mut r, BUCKET), poll: poll(&mut r) };
+        r.finish(settings)
+    }
+}
+
+impl FromVariables for FlipManifestSettings {
+    fn from_map(variables: &BTreeMap<String, String>) -> Result<Self, InvalidSettings> {
+        let mut r = Reader::new(variables);
+        let settings =
+            Self { cluster: cluster(&mut r), bucket: bucket(&mut r, BUCKET), group: group(&mut r), poll: poll(&mut r) };
+        r.finish(settings)
+    }
+}
+
+impl FromVariables for DriveRestoreSettings {
+    fn from_map(variables: &BTreeMap<String, String>) -> Result<Self, InvalidSettings> {
+        let mut r = Reader::new(variables);
+        let settings = Self {
+            cluster: cluster(&mut r),
+            bucket: bucket(&mut r, BUCKET),
+            markers: markers(&mut r),
+            group: group_names(&mut r),
+            address: fixed_address(&mut r),
+            node_name: node_name(&mut r),
+            operator_key: operator_key(&mut r),
+            documents: documents(&mut r),
+            allow_empty_start: r.yes_or_no(ALLOW_EMPTY_START, false),
+            predecessor_deadline: minutes(&mut r, PREDECESSOR_DEADLINE_MINUTES, 120),
+            stall: minutes(&mut r, STALL_MINUTES, 30),
+            poll: poll(&mut r),
+        };
+        r.finish(settings)
+    }
+}
+
+fn cluster(r: &mut Reader<'_>) -> String {
+    r.text(CLUSTER, "1 to 64 letters, digits, '-' or '_'", |t| (1..=64).contains(&t.len()) && all(t, "-_"))
+}
+
+fn bucket(r: &mut Reader<'_>, name: &'static str) -> String {
+    r.text(name, "a bucket's name: 3 to 63 lower-case letters, digits, '-' or '.'", |t| {
+        (3..=63).contains(&t.len()) && all(t, "-.") && !t.bytes().any(|b| b.is_ascii_uppercase())
+    })
+}
+
+fn markers(r: &mut Reader<'_>) -> Markers {
+    Markers {
+        bucket: bucket(r, MARKER_BUCKET),
+        prefix: r.text(MARKER_PREFIX, "a key prefix that ends with '/' and does not start with it", |t| {
+            t.ends_with('/') && !t.starts_with('/') && t.len() <= 512
+        }),
+    }
+}
+
+fn group(r: &mut Reader<'_>) -> String {
+    r.text(GROUP, "an Auto Scaling group's name: 1 to 255 characters, none of them ':'", |t| {
+        (1..=255).contains(&t.len()) && !t.contains(':') && t.chars().all(|c| !c.is_control())
+    })
+}
+
+fn hook(r: &mut Reader<'_>, name: &'static str) -> String {
+    r.text(name, "a lifecycle hook's name: 1 to 255 letters, digits, '-', '_' or '/'", |t| {
+        (1..=255).contains(&t.len()) && all(t, "-_/")
+    })
+}
+
+fn group_names(r: &mut Reader<'_>) -> GroupNames {
+    GroupNames { group: group(r), launch_hook: hook(r, LAUNCH_HOOK), terminate_hook: hook(r, TERMINATE_HOOK) }
+}
+
+fn fixed_address(r: &mut Reader<'_>) -> FixedAddress {
+    FixedAddress {
+        network_interface: r.text(NETWORK_INTERFACE, "a network interface's id, 'eni-…'", |t| aws_id(t, "eni-")),
+        address: r.parsed(FIXED_ADDRESS, "an IPv4 address", Ipv4Addr::UNSPECIFIED, |t| t.parse().ok()),
+        reader_group: r.text(READER_GROUP, "a security group's id, 'sg-…'", |t| aws_id(t, "sg-")),
+        writer_group: r.text(WRITER_GROUP, "a security group's id, 'sg-…'", |t| aws_id(t, "sg-")),
+    }
+}
+
+fn node_name(r: &mut Reader<'_>) -> String {
+    r.text(NODE_NAME, "1 to 63 letters, digits, '-', '_' or '.'", |t| (1..=63).contains(&t.len()) && all(t, "-_."))
+}
+
+fn operator_key(r: &mut Reader<'_>) -> String {
+    let rule = "the name (never the value) of an SSM parameter, starting with '/'; \
+                /aws/reference/secretsmanager/NAME reads a Secrets Manager secret";
+    r.unshown_text(OPERATOR_KEY, rule, |t| t.starts_with('/') && (2..=1024).contains(&t.len()) && all(t, "/_.-+=@"))
+}
+
+fn documents(r: &mut Reader<'_>) -> Documents {
+    let mut document = |name| {
+        r.text(name, "an SSM document's name: 3 to 128 letters, digits, '-', '_' or '.'", |t| {
+            (3..=128).contains(&t.len()) && all(t, "-_.")
+        })
+    };
+    Documents {
+        prepare: document(PREPARE_DOCUMENT),
+        probe: document(PROBE_DOCUMENT),
+        read_address: document(READ_ADDRESS_DOCUMENT),
+        move_address: document(MOVE_ADDRESS_DOCUMENT),
+    }
+}
+
+fn minutes(r: &mut Reader<'_>, name: &'static str, default: u32) -> Duration {
+    let minutes = r.number(name, "whole minutes from 1 to 10080", default, 1..=10_080);
+    Duration::from_secs(u64::from(minutes) * 60)
+}
+
+fn poll(r: &mut Reader<'_>) -> Duration {
+    let ms = r.number(POLL_INTERVAL_MS, "whole milliseconds from 10 to 60000", 2_000, 10..=60_000);
+    Duration::from_millis(u64::from(ms))
+}
+
+fn all(text: &str, others: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
+}
+
+fn aws_id(text: &str, prefix: &str) -> bool {
+    text.strip_prefix(prefix).is_some_and(|h| (1..=32).contains(&h.len()) && h.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests;

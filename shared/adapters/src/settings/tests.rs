@@ -1,0 +1,117 @@
+use super::*;
+
+fn complete() -> BTreeMap<String, String> {
+    [
+        (CLUSTER, "weaviate"),
+        (BUCKET, "lifeboat-bucket"),
+        (MARKER_BUCKET, "ray-output"),
+        (MARKER_PREFIX, "indexing/"),
+        (GROUP, "stack-weaviate"),
+        (LAUNCH_HOOK, "launch"),
+        (TERMINATE_HOOK, "terminate"),
+        (NETWORK_INTERFACE, "eni-0123456789abcdef0"),
+        (FIXED_ADDRESS, "10.0.2.15"),
+        (READER_GROUP, "sg-0aa"),
+        (WRITER_GROUP, "sg-0bb"),
+        (NODE_NAME, "weaviate-0"),
+        (OPERATOR_KEY, "/lifeboat/weaviate/keys/operator"),
+        (PREPARE_DOCUMENT, "stack-PrepareHostDocument-AbC"),
+        (PROBE_DOCUMENT, "stack-ProbeHostDocument-AbC"),
+        (READ_ADDRESS_DOCUMENT, "stack-ReadAddressDocument-AbC"),
+        (MOVE_ADDRESS_DOCUMENT, "stack-MoveAddressDocument-AbC"),
+    ]
+    .into_iter()
+    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    .collect()
+}
+
+#[test]
+fn a_complete_environment_gives_every_function_its_settings_with_the_defaults() {
+    let restore = DriveRestoreSettings::from_map(&complete()).unwrap();
+    assert_eq!(restore.address.address, Ipv4Addr::new(10, 0, 2, 15));
+    assert!(!restore.allow_empty_start);
+    assert_eq!(restore.predecessor_deadline, Duration::from_secs(7_200));
+    assert_eq!(restore.stall, Duration::from_secs(1_800));
+    assert_eq!(restore.poll, Duration::from_secs(2));
+    let create = CreateBackupSettings::from_map(&complete()).unwrap();
+    assert_eq!(create.backup_interval, Duration::from_secs(3_600));
+    assert_eq!(create.markers, Markers { bucket: "ray-output".into(), prefix: "indexing/".into() });
+    assert!(VerifyChecksumsSettings::from_map(&complete()).is_ok());
+    assert!(FlipManifestSettings::from_map(&complete()).is_ok());
+}
+
+#[test]
+fn an_empty_environment_is_one_error_that_names_every_variable() {
+    let error = DriveRestoreSettings::from_map(&BTreeMap::new()).unwrap_err();
+    let missing: Vec<&str> = error.problems.iter().map(|p| p.variable).collect();
+    let all: Vec<String> = complete().into_keys().collect();
+    assert_eq!(missing.len(), all.len());
+    let text = error.to_string();
+    for name in all {
+        assert!(text.contains(&format!("{name} is not set")), "{name} in {text}");
+    }
+}
+
+#[test]
+fn each_wrong_value_is_reported_under_its_name_and_with_its_rule() {
+    for (name, value) in [
+        (CLUSTER, ""),
+        (CLUSTER, "a b"),
+        (BUCKET, "Upper"),
+        (BUCKET, "ab"),
+        (MARKER_PREFIX, "indexing"),
+        (MARKER_PREFIX, "/indexing/"),
+        (GROUP, "a:b"),
+        (LAUNCH_HOOK, ""),
+        (NETWORK_INTERFACE, "eth0"),
+        (FIXED_ADDRESS, "10.0.2"),
+        (READER_GROUP, "readers"),
+        (WRITER_GROUP, "sg-"),
+        (NODE_NAME, "a/b"),
+        (PREPARE_DOCUMENT, "x"),
+        (ALLOW_EMPTY_START, "true"),
+        (PREDECESSOR_DEADLINE_MINUTES, "0"),
+        (STALL_MINUTES, "-1"),
+        (STALL_MINUTES, "1.5"),
+        (POLL_INTERVAL_MS, "9"),
+    ] {
+        let mut variables = complete();
+        variables.insert(name.to_owned(), value.to_owned());
+        let error = DriveRestoreSettings::from_map(&variables).unwrap_err();
+        assert_eq!(error.problems.len(), 1, "{name}={value}: {error}");
+        assert_eq!(error.problems[0].variable, name);
+        assert_eq!(error.problems[0].found.as_deref(), Some(value));
+    }
+}
+
+#[test]
+fn a_key_put_where_its_name_belongs_is_not_repeated_in_the_error() {
+    let mut variables = complete();
+    variables.insert(OPERATOR_KEY.to_owned(), "wvk-this-is-a-key".to_owned());
+    let error = CreateBackupSettings::from_map(&variables).unwrap_err();
+    assert!(error.to_string().contains(OPERATOR_KEY));
+    assert!(!format!("{error} {error:?}").contains("wvk"), "{error:?}");
+}
+
+#[test]
+fn two_wrong_values_are_both_reported() {
+    let mut variables = complete();
+    variables.insert(BUCKET.to_owned(), "X".to_owned());
+    variables.remove(GROUP);
+    let error = CreateBackupSettings::from_map(&variables).unwrap_err().to_string();
+    assert!(error.contains(BUCKET) && error.contains(GROUP), "{error}");
+}
+
+#[test]
+fn a_function_does_not_ask_for_what_it_does_not_use() {
+    let variables: BTreeMap<String, String> =
+        complete().into_iter().filter(|(name, _)| [CLUSTER, BUCKET].contains(&name.as_str())).collect();
+    assert!(VerifyChecksumsSettings::from_map(&variables).is_ok());
+}
+
+#[test]
+fn a_secrets_manager_reference_is_a_parameter_name() {
+    let mut variables = complete();
+    variables.insert(OPERATOR_KEY.to_owned(), "/aws/reference/secretsmanager/prod/weaviate+key@1".to_owned());
+    assert!(DriveRestoreSettings::from_map(&variables).is_ok());
+}
