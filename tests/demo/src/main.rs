@@ -50,10 +50,8 @@ struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum SabotageKind {
-    /// Flip a byte of a stored chunk behind S3's back: size, ETag and version stay.
+    /// Flip a byte of a stored chunk.
     Chunk,
-    /// Overwrite a chunk with the same bytes but one.
-    Overwrite,
     /// Delete a chunk.
     Delete,
 }
@@ -62,7 +60,6 @@ impl From<SabotageKind> for Sabotage {
     fn from(kind: SabotageKind) -> Self {
         match kind {
             SabotageKind::Chunk => Self::Chunk,
-            SabotageKind::Overwrite => Self::Overwrite,
             SabotageKind::Delete => Self::Delete,
         }
     }
