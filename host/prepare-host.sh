@@ -174,11 +174,20 @@ one_device() { # disks; prints the device that carries the file system
 
 mounted_device() { findmnt -n -o SOURCE --mountpoint "$mount_point" || printf ''; }
 
+# shellcheck disable=SC2329  # the installed host command calls it
 check_mount() { # the gate before every start of Weaviate, also at boot: never start empty on the root volume
+  check_device
+  check_marker
+}
+
+check_device() {
   local device
   device=$(mounted_device)
   if [[ -z $device ]]; then die 4 "$mount_point is not a mount point"; fi
   if ! rests_on_instance_store "$device"; then die 4 "$mount_point is on $device, which is not instance store"; fi
+}
+
+check_marker() {
   if [[ ! -f $data/.lifeboat ]]; then die 4 "$data bears no marker of Lifeboat"; fi
   if [[ $(<"$data/.lifeboat") != "$(marker)" ]]; then die 4 "$data belongs to $(<"$data/.lifeboat"), not to $(marker)"; fi
 }
@@ -203,9 +212,7 @@ prepare_disk() {
     mkdir -p "$mount_point"
     mount -t xfs -o noatime "$device" "$mount_point"
   fi
-  device=$(mounted_device)
-  if [[ -z $device ]]; then die 4 "$mount_point is not a mount point after mounting"; fi
-  if ! rests_on_instance_store "$device"; then die 4 "$mount_point is on $device, which is not instance store"; fi
+  check_device
 
   if [[ ! -f $data/.lifeboat ]]; then
     if [[ -d $data && -n $(ls -A "$data") ]]; then die 4 "$data has files but no marker of Lifeboat"; fi
@@ -217,7 +224,7 @@ prepare_disk() {
   if [[ ! -f $overrides/overrides.yaml ]]; then printf '{}\n' | write_file "$overrides/overrides.yaml" 0644; fi
   chmod 0750 "$data"
   own "$data" "$data/.lifeboat"
-  check_mount
+  check_marker
 }
 
 own() { # files; Weaviate runs as 1000:1000. Only a sandbox may lack the right to give files away.
@@ -243,9 +250,9 @@ install_units() {
     declare -p root settings mount_point data overrides container keys_file
     printf 'error_file=""\nexport LC_ALL=C\n'
     printf 'declare -A p\nsource "%s/host.conf"\n' "$settings"
-    declare -f say die instance_disks rests_on_instance_store mounted_device marker check_mount write_file own aws_cli one_key fetch_keys start_weaviate
+    declare -f say die instance_disks rests_on_instance_store mounted_device marker check_mount check_device check_marker write_file own aws_cli quoted fetch_keys start_weaviate
     # shellcheck disable=SC2016  # expands when the installed file runs
-    printf 'case "${1:-}" in\n  check-mount) check_mount ;;\n  fetch-keys) fetch_keys ;;\n  start) start_weaviate ;;\n  *) die 2 "unknown command" ;;\nesac\n'
+    printf 'case "${1:-}" in\n  check-mount) check_mount ;;\n  start) start_weaviate ;;\n  *) die 2 "unknown command" ;;\nesac\n'
   } | write_file "$library/host" 0755
 
   write_file "$units/workspace-weaviate.mount" 0644 <<UNIT
@@ -294,8 +301,6 @@ StartLimitIntervalSec=0
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStartPre=$library/host check-mount
-ExecStartPre=$library/host fetch-keys
 ExecStart=$library/host start
 ExecStop=docker stop -t 60 $container
 TimeoutStartSec=300
@@ -307,7 +312,7 @@ RestartSec=10
 WantedBy=multi-user.target
 UNIT
   systemctl daemon-reload
-  systemctl enable workspace-weaviate.mount
+  systemctl enable workspace-weaviate.mount lifeboat-firewall.service docker.service lifeboat-weaviate.service
 }
 
 prepare_firewall() { # security groups are the gate; this counts who came by the fixed address, and hides what Weaviate binds on all interfaces
@@ -330,8 +335,6 @@ table inet lifeboat {
   }
 }
 NFT
-  nft -c -f "$settings/firewall.nft"
-  systemctl enable lifeboat-firewall.service
   systemctl restart lifeboat-firewall.service
 }
 
@@ -350,7 +353,6 @@ prepare_docker() {
   command -v docker >/dev/null || dnf install -y docker
   # A crash or an upgrade of the Docker daemon must not take Weaviate down.
   if [[ ! -e $root/etc/docker/daemon.json ]]; then printf '{"live-restore": true}\n' | write_file "$root/etc/docker/daemon.json" 0644; fi
-  systemctl enable docker.service
   systemctl start docker.service
 }
 
@@ -458,37 +460,42 @@ write_configuration() {
   declare -p p | sed 's/^declare -A /declare -gA /' | write_file "$settings/host.conf" 0644
 }
 
-one_key() { # name of an SSM parameter; prints its value, which never stands in an argument or a message
-  local value
-  if ! value=$(aws_cli ssm get-parameter --name "$1" --with-decryption --query Parameter.Value --output text); then
-    die 6 "cannot read the SSM parameter $1"
-  fi
-  if [[ ! $value =~ ^[[:graph:]]+$ || $value == *[,\"\\]* ]]; then
-    die 6 "the value of $1 is empty, or has a space, a line break, a comma, a quote or a backslash in it"
-  fi
-  printf '%s' "$value"
-}
-
 fetch_keys() { # at every start, because /run is empty after a boot; Weaviate reads them from this file and from nowhere else
-  local keys users admins readers=""
-  keys="\"$(one_key "${p[OperatorKeyParameter]}")\""
-  users='"operator"'
-  admins='"operator"'
-  if [[ -n ${p[IndexerKeyParameter]} ]]; then
-    keys+=",\"$(one_key "${p[IndexerKeyParameter]}")\""
-    users+=',"indexer"'
-    admins+=',"indexer"'
+  local names=() users=() values user name query="" i
+  for user in operator indexer reader; do
+    case $user in
+      operator) name=${p[OperatorKeyParameter]} ;;
+      indexer) name=${p[IndexerKeyParameter]} ;;
+      *) name=${p[ReaderKeyParameter]} ;;
+    esac
+    if [[ -z $name ]]; then continue; fi
+    names+=("$name")
+    users+=("$user")
+    query+="${query:+,}Parameters[?Name=='$name'].Value|[0]"
+  done
+  # One call for all, and the values on stdout: they never stand in an argument or a message.
+  if ! values=$(aws_cli ssm get-parameters --names "[$(quoted "${names[@]}")]" --with-decryption --query "[$query]" --output text); then
+    die 6 "cannot read the SSM parameters ${names[*]}"
   fi
-  if [[ -n ${p[ReaderKeyParameter]} ]]; then
-    keys+=",\"$(one_key "${p[ReaderKeyParameter]}")\""
-    users+=',"reader"'
-    readers='"reader"'
-  fi
+  IFS=$'\t' read -ra values <<<"$values"
+  for i in "${!names[@]}"; do
+    if [[ ${values[i]:-None} == None ]]; then die 6 "there is no SSM parameter ${names[i]}"; fi
+    if [[ ! ${values[i]} =~ ^[[:graph:]]+$ || ${values[i]} == *[,\"\\]* ]]; then
+      die 6 "the value of ${names[i]} has a space, a line break, a comma, a quote or a backslash in it"
+    fi
+  done
   {
-    printf '{"authentication":{"anonymous_access":{"enabled":false},"apikey":{"enabled":true,"allowed_keys":[%s],"users":[%s]}},' "$keys" "$users"
-    printf '"authorization":{"admin_list":{"enabled":true,"users":[%s],"read_only_users":[%s]}}}\n' "$admins" "$readers"
+    printf '{"authentication":{"anonymous_access":{"enabled":false},"apikey":{"enabled":true,"allowed_keys":[%s],"users":[%s]}},' \
+      "$(quoted "${values[@]}")" "$(quoted "${users[@]}")"
+    printf '"authorization":{"admin_list":{"enabled":true,"users":["operator","indexer"],"read_only_users":["reader"]}}}\n'
   } | write_file "$keys_file" 0600
   own "$keys_file"
+}
+
+quoted() { # words without quotes in them; prints "a","b"
+  local list
+  list=$(printf ',"%s"' "$@")
+  printf '%s' "${list:1}"
 }
 
 # ---- Weaviate -----------------------------------------------------------------------------------------------------------------
@@ -496,6 +503,7 @@ fetch_keys() { # at every start, because /run is empty after a boot; Weaviate re
 # shellcheck disable=SC2329  # the installed host command calls it
 start_weaviate() { # the unit's ExecStart; restart on-failure: Docker mends a crash, only the unit starts it at boot
   check_mount
+  fetch_keys
   if docker inspect -f '{''{.Id}''}' "$container" >/dev/null 2>&1; then docker rm -f "$container" >&2; fi
   docker run -d --name "$container" --network host --user 1000:1000 --restart on-failure --stop-timeout 60 \
     --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --ulimit nofile=1048576:1048576 --log-driver local \
@@ -516,7 +524,6 @@ prepare_weaviate() {
   if running_as_configured; then
     say "Weaviate runs as configured already"
   else
-    systemctl enable lifeboat-weaviate.service
     if ! systemctl restart lifeboat-weaviate.service; then
       # A missing key is told as such, and not as a unit that failed.
       begin keys 6
@@ -552,13 +559,20 @@ own_address() { # the first interface's: the fixed address comes and goes on the
 work() {
   trap 'unexpected "$BASH_COMMAND" "$LINENO"' ERR
   this_instance_is_meant
+  # Credentials may take a while to answer after a boot: asked for beside everything else.
+  local probe
+  (probe_s3) &
+  probe=$!
+  # shellcheck disable=SC2064  # this process id, now
+  trap "kill $probe 2>/dev/null || :" EXIT
   prepare_disk
   prepare_docker
   prepare_image
   write_configuration
   install_units
   prepare_firewall
-  probe_s3
+  begin s3_rights 8
+  wait "$probe"
   prepare_weaviate
 }
 
