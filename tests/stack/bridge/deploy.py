@@ -76,6 +76,7 @@ def ambient():
     return {
         "FixedPrivateIp": sandbox.fixed_address(), "S3Endpoint": os.environ["AWS_ENDPOINT_URL"].removeprefix("http://"),
         "S3UseSsl": "false", "VpcId": "vpc-00000001", "SubnetId": "subnet-00000001", "AmiId": "ami-0123456789abcdef0",
+        "WeaviateImage": "local.invalid/weaviate@sha256:" + "0" * 64,
     }
 
 

@@ -1,7 +1,7 @@
 """An instance's machine: a directory with fake disks, a loopback address, credentials, and processes that can be killed.
 
-Scripts run with LIFEBOAT_ROOT naming the directory and with the stand-ins first on PATH; nothing of ours' environment
-reaches them.
+Scripts run with LIFEBOAT_ROOT naming the directory, and with a PATH of the stand-ins and a list of harmless real commands;
+nothing of our own environment reaches them.
 """
 import hashlib
 import json
@@ -17,6 +17,17 @@ octet = 0                       # second octet of every address of this stack; s
 RECORDED_ONLY = ("sysctl", "modprobe", "iptables", "ip6tables", "reboot", "shutdown", "poweroff", "halt", "udevadm",
                  "useradd", "groupadd", "hostnamectl", "timedatectl", "swapoff", "fstrim", "wipefs", "partprobe",
                  "journalctl", "loginctl", "conntrack")
+
+
+# Real commands that scripts may use. Nothing else of this computer is on their PATH, so that a command without a stand-in is
+# `command not found` and never the real thing: scripts run here as whoever runs the tests, perhaps root.
+REAL = ("[", "awk", "base64", "basename", "bash", "cat", "chgrp", "chmod", "chown", "cksum", "cmp", "comm", "cp", "curl", "cut",
+        "date", "dd", "df", "diff", "dirname", "du", "echo", "env", "expr", "false", "file", "find", "flock", "fold", "gawk",
+        "getopt", "grep", "gunzip", "gzip", "head", "hostname", "id", "install", "jq", "kill", "ln", "ls", "mkdir", "mkfifo",
+        "mktemp", "mv", "nl", "nohup", "nproc", "od", "openssl", "paste", "pgrep", "printf", "ps", "pwd", "readlink", "realpath",
+        "rm", "rmdir", "sed", "seq", "setsid", "sh", "sha256sum", "shuf", "sleep", "sort", "split", "stat", "stdbuf", "stty",
+        "sync", "tac", "tail", "tar", "tee", "test", "timeout", "touch", "tr", "true", "truncate", "uname", "uniq", "uuidgen",
+        "wc", "which", "whoami", "xargs", "xxd", "yes", "zcat")
 
 
 def fixed_address():
@@ -69,8 +80,7 @@ def environment(instance_id, extra=None):
     """Everything a script on the instance sees."""
     base = root(instance_id)
     return {
-        "PATH": ":".join([os.path.join(STACK_DIR, "bin"), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin",
-                          "/sbin", "/bin"]),
+        "PATH": os.path.join(STACK_DIR, "bin"),
         "HOME": os.path.join(base, "root"), "LANG": "C.UTF-8", "TMPDIR": os.path.join(base, "tmp"),
         "LIFEBOAT_ROOT": base, **(extra or {}),
     }
@@ -85,8 +95,12 @@ def install_standins(python):
     os.chmod(os.path.join(bin_dir, "python3"), 0o755)
     for name in os.listdir(STANDINS_DIR):
         path = os.path.join(STANDINS_DIR, name)
-        if "." not in name and os.path.isfile(path):
+        if not name.endswith(".py") and os.path.isfile(path):
             os.symlink(path, os.path.join(bin_dir, name))
+    for name in REAL:
+        found = shutil.which(name, path="/usr/local/bin:/usr/bin:/bin")
+        if found:
+            os.symlink(found, os.path.join(bin_dir, name))
     for name in RECORDED_ONLY:
         os.symlink(os.path.join(STANDINS_DIR, "recorded"), os.path.join(bin_dir, name))
 

@@ -114,9 +114,10 @@ def options(args, with_value, flags=()):
 
 
 # --- disks -------------------------------------------------------------------------------------------------------
+# Devices are named by their path in the sandbox, so that no mistake could ever name a disk of this computer.
 
 def disks():
-    return {f"/dev/{d['name']}": d for d in MACHINE.get("disks", [])}
+    return {inside(f"/dev/{d['name']}"): d for d in MACHINE.get("disks", [])}
 
 
 def arrays():
@@ -125,15 +126,17 @@ def arrays():
 
 
 def device(path):
-    """The device that a path names, links resolved: /dev/<name>."""
-    path = outside(path)
-    if path.startswith("/dev/disk/by-label/"):
-        label = os.path.basename(path)
-        path = next((d for d, fs in peek("filesystems", {}).items() if fs.get("LABEL") == label), path)
-    elif path.startswith("/dev/md/"):
-        path = next((d for d, a in arrays().items() if a["name"] == os.path.basename(path)), path)
-    elif path.startswith("/dev/disk/"):
-        path = "/dev/" + os.path.basename(os.path.realpath(inside(path)))
+    """The device that a path names, links resolved; None when there is none."""
+    name = outside(path)
+    if name.startswith("/dev/disk/by-label/"):
+        label = os.path.basename(name)
+        path = next((d for d, fs in peek("filesystems", {}).items() if fs.get("LABEL") == label), name)
+    elif name.startswith("/dev/md/"):
+        path = next((d for d, a in arrays().items() if a["name"] == os.path.basename(name)), name)
+    elif name.startswith("/dev/disk/"):
+        path = inside("/dev/" + os.path.basename(os.path.realpath(inside(name))))
+    else:
+        path = inside(name)
     return path if path in disks() or path in arrays() else None
 
 
