@@ -10,6 +10,8 @@ import threading
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+import aws_cli
+import deploy
 import emulator as emu
 import forwarder
 import groups
@@ -102,8 +104,11 @@ def op_calls(request):
         return [json.loads(line) for line in f]
 
 
+def op_aws_cli(request):
+    return aws_cli.run(request["argv"], request["cwd"], request["as"])
+
+
 def op_deploy(request):
-    import deploy
     return deploy.run(request)
 
 
