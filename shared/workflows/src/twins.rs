@@ -15,21 +15,29 @@
 mod addresses;
 mod bucket;
 mod calls;
+pub mod contract;
+mod crash;
 mod events;
 mod group;
 mod hosts;
 mod node;
 mod objects;
+mod plan;
 mod settings;
 mod world;
+
+#[cfg(test)]
+mod tests;
 
 pub use addresses::{AddressesTwin, READER_GROUP, WRITER_GROUP};
 pub use bucket::BucketTwin;
 pub use calls::{Call, CallRecord, ClockTwin, Failure};
+pub use crash::{CrashReport, INVOCATIONS_MAX, PlannedPorts, for_each_crash_point, until_death};
 pub use events::{Effect, Event, shuffled};
 pub use group::GroupTwin;
 pub use hosts::{CommandScript, HostsTwin};
 pub use node::{ClassData, NodeFaults, NodeHandle, NodeTwin, NodesTwin, ObjectData, ShardData, object_id};
 pub use objects::{PART_BYTES, etag_of, multipart_etag_of};
+pub use plan::{Crashed, FaultPlan, Mode, Planned, is_crash, is_node_crash};
 pub use settings::{NodeSettings, Settings};
 pub use world::World;

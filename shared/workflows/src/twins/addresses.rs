@@ -180,7 +180,9 @@ impl Inner {
                     let lets_go = force || self.host_works(&instance);
                     self.step_later(id, if lets_go { Step::Detached } else { Step::GivesUp });
                 }
-                None if expected.is_none() => self.step_later(id, Step::Attach),
+                None if expected.is_none() || self.settings.stale_move_attaches_when_detached => {
+                    self.step_later(id, Step::Attach);
+                }
                 found => {
                     let found = found.map_or("none".to_owned(), |(attachment, _)| attachment);
                     let message = format!("expected attachment {}, found {found}", expected.unwrap_or("none"));
@@ -210,7 +212,12 @@ impl Inner {
             Step::Admit => match attachment {
                 Some((_, instance)) if instance == *to => {
                     self.addresses.groups = vec![READER_GROUP.to_owned(), WRITER_GROUP.to_owned()];
-                    self.end(id, ExecutionState::Succeeded { outputs: BTreeMap::new() });
+                    let confirmed = self
+                        .read_outputs()
+                        .into_iter()
+                        .filter_map(|(name, values)| Some((format!("confirm.{}", name.split_once('.')?.1), values)));
+                    let outputs = confirmed.collect();
+                    self.end(id, ExecutionState::Succeeded { outputs });
                 }
                 Some(_) | None => self.fail(id, "Failed", format!("the interface is not attached to {to} any more")),
             },

@@ -11,9 +11,9 @@ pub struct Settings {
     pub page_size: usize,
     /// Whether buckets keep versions.
     pub versioned: bool,
-    /// Whether a put whose condition fails, but whose very bytes are there already, is `Written` instead of `Lost`: an
-    /// adapter that reads back cannot tell its own retried write from another writer's equal one. Workflows must bear
-    /// both.
+    /// Whether a put whose condition fails, but whose very bytes are there already, is `Written` instead of `Lost`. True
+    /// is what the S3 adapter does: reading back, it cannot tell its own retried write from another writer's equal one.
+    /// So two writers of equal bytes both believe that they won. Workflows must bear both.
     pub identical_put_counts_as_written: bool,
     /// From a launch to `Pending:Wait`.
     pub boot_takes: Duration,
@@ -44,6 +44,9 @@ pub struct Settings {
     pub command_timeout: Duration,
     /// How long each step of an Automation takes.
     pub automation_step_takes: Duration,
+    /// Whether a move that expects an attachment goes on when it finds the address detached. The port says that it
+    /// stops; a document that only asserts what is attached goes on.
+    pub stale_move_attaches_when_detached: bool,
     /// When an Automation gives up waiting for a detachment.
     pub detach_timeout: Duration,
     /// What nodes are like that are started from now on.
@@ -81,7 +84,7 @@ impl Default for Settings {
             call_takes: Duration::from_millis(10),
             page_size: 1000,
             versioned: true,
-            identical_put_counts_as_written: false,
+            identical_put_counts_as_written: true,
             boot_takes: Duration::from_secs(5),
             agent_takes: Duration::from_secs(30),
             proceed_takes: Duration::from_secs(1),
@@ -96,7 +99,8 @@ impl Default for Settings {
             probe_takes: Duration::from_secs(1),
             command_timeout: Duration::from_secs(7200),
             automation_step_takes: Duration::from_secs(2),
-            detach_timeout: Duration::from_secs(200),
+            stale_move_attaches_when_detached: false,
+            detach_timeout: Duration::from_secs(120),
             node: NodeSettings {
                 name: "weaviate-0".to_owned(),
                 version: "1.38.11".to_owned(),

@@ -1,0 +1,8 @@
+//! That the twins are not kinder than what they stand for.
+
+mod bucket;
+mod crash;
+mod group;
+mod hosts;
+mod nodes;
+mod restores;
