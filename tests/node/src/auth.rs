@@ -79,10 +79,8 @@ impl Auth {
             users: list("AUTHORIZATION_ADMINLIST_USERS"),
             read_only: list("AUTHORIZATION_ADMINLIST_READONLY_USERS"),
         });
-        let rbac = (on("AUTHORIZATION_RBAC_ENABLED") || on("AUTHORIZATION_ENABLE_RBAC")).then(|| Rbac {
-            root: list("AUTHORIZATION_RBAC_ROOT_USERS"),
-            grants: knobs.rbac_grants.clone(),
-        });
+        let rbac = (on("AUTHORIZATION_RBAC_ENABLED") || on("AUTHORIZATION_ENABLE_RBAC"))
+            .then(|| Rbac { root: list("AUTHORIZATION_RBAC_ROOT_USERS"), grants: knobs.rbac_grants.clone() });
         if admin_list.is_some() && rbac.is_some() {
             return Err("configuration: authorization: cannot enable adminlist and rbac at the same time".to_owned());
         }
@@ -96,9 +94,7 @@ impl Auth {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
             .map(str::to_owned)
-            .or_else(|| {
-                uri.query()?.split('&').find_map(|pair| pair.strip_prefix("access_token=")).map(str::to_owned)
-            });
+            .or_else(|| uri.query()?.split('&').find_map(|pair| pair.strip_prefix("access_token=")).map(str::to_owned));
         match (bearer, &self.keys) {
             (None, _) if self.anonymous => Ok(User(None)),
             (None, _) => Err(Refusal::framework(

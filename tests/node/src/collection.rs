@@ -168,7 +168,9 @@ impl Collection {
         let slots: Vec<Arc<Slot>> = self.slots().values().cloned().collect();
         slots
             .iter()
-            .map(|slot| self.load(slot).map_err(|error| Refusal::internal(format!("load shard {}: {error}", slot.name))))
+            .map(|slot| {
+                self.load(slot).map_err(|error| Refusal::internal(format!("load shard {}: {error}", slot.name)))
+            })
             .collect()
     }
 
@@ -192,7 +194,9 @@ impl Collection {
             }
             (false, None) => {
                 let slots = self.slots();
-                let hash = id.map_or(0, |id| id.0.iter().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte))));
+                let hash = id.map_or(0, |id| {
+                    id.0.iter().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)))
+                });
                 slots
                     .values()
                     .nth(hash % slots.len().max(1))

@@ -118,9 +118,7 @@ impl Config {
         let config = Self {
             node_name: match get("CLUSTER_HOSTNAME") {
                 Some(name) => name,
-                None => std::fs::read_to_string("/proc/sys/kernel/hostname")
-                    .map(|name| name.trim().to_owned())
-                    .map_err(|error| format!("no CLUSTER_HOSTNAME, and no host name: {error}"))?,
+                None => host_name()?,
             },
             data_path: PathBuf::from(get("PERSISTENCE_DATA_PATH").unwrap_or_else(|| "./data".to_owned())),
             s3: if enabled("backup-s3") { Some(s3_settings(&get, env)?) } else { None },
@@ -134,7 +132,9 @@ impl Config {
                 split: bytes(get("BACKUP_SPLIT_FILE_SIZE"), 50 << 30, "BACKUP_SPLIT_FILE_SIZE")?,
                 max_individual_files: match get("BACKUP_MAX_INDIVIDUAL_FILES") {
                     None => 100,
-                    Some(text) => text.parse().map_err(|_| format!("parse BACKUP_MAX_INDIVIDUAL_FILES as int: {text:?}"))?,
+                    Some(text) => {
+                        text.parse().map_err(|_| format!("parse BACKUP_MAX_INDIVIDUAL_FILES as int: {text:?}"))?
+                    }
                 },
             },
             disable_graphql: on("DISABLE_GRAPHQL"),
@@ -157,10 +157,7 @@ impl Config {
     }
 }
 
-fn s3_settings(
-    get: &dyn Fn(&str) -> Option<String>,
-    env: &BTreeMap<String, String>,
-) -> Result<S3Settings, String> {
+fn s3_settings(get: &dyn Fn(&str) -> Option<String>, env: &BTreeMap<String, String>) -> Result<S3Settings, String> {
     let bucket = get("BACKUP_S3_BUCKET").ok_or("init module backup-s3: backup init: 'BACKUP_S3_BUCKET' must be set")?;
     let endpoint = get("BACKUP_S3_ENDPOINT").unwrap_or_else(|| "s3.amazonaws.com".to_owned());
     if endpoint.contains("://") {
@@ -180,6 +177,16 @@ fn s3_settings(
     })
 }
 
+fn host_name() -> Result<String, String> {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| {
+            let output = std::process::Command::new("hostname").output()?;
+            String::from_utf8(output.stdout).map_err(std::io::Error::other)
+        })
+        .map(|name| name.trim().to_owned())
+        .map_err(|error| format!("no CLUSTER_HOSTNAME, and no host name: {error}"))
+}
+
 fn filesystem_path(get: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, String> {
     let path = PathBuf::from(
         get("BACKUP_FILESYSTEM_PATH").ok_or("init module backup-filesystem: empty backup path provided")?,
@@ -194,7 +201,8 @@ fn overrides(get: &dyn Fn(&str) -> Option<String>) -> Result<(PathBuf, Duration)
     let path = get("RUNTIME_OVERRIDES_PATH").unwrap_or_else(|| "./config.yaml".to_owned());
     let every = match get("RUNTIME_OVERRIDES_LOAD_INTERVAL") {
         None => Duration::from_secs(120),
-        Some(text) => duration(&text).ok_or_else(|| format!("parse RUNTIME_OVERRIDES_LOAD_INTERVAL as time.Duration: {text:?}"))?,
+        Some(text) => duration(&text)
+            .ok_or_else(|| format!("parse RUNTIME_OVERRIDES_LOAD_INTERVAL as time.Duration: {text:?}"))?,
     };
     Ok((PathBuf::from(path), every))
 }

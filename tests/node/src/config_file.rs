@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 /// Reads a file into a JSON value; anything that is not understood is an error.
 pub(crate) fn read(path: &Path) -> Result<Value, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("config file {} not found: {error}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("config file {} not found: {error}", path.display()))?;
     parse(&text).map_err(|error| format!("error parsing config file {}: {error}", path.display()))
 }
 

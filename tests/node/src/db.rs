@@ -20,6 +20,8 @@ pub(crate) struct Db {
     node: String,
     segment_bytes: u64,
     state: RwLock<State>,
+    /// Held for life: a second node on the same data would ruin it, and the real one cannot start there either.
+    _lock: fs::File,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +34,8 @@ impl Db {
     /// Opens the data path, made if absent; removes staging left by a crash in a backup, as the real start does.
     pub(crate) fn open(root: &Path, node: &str, segment_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(root.join("raft"))?;
+        let lock = fs::File::create(root.join("raft/lock"))?;
+        lock.try_lock().map_err(|error| io::Error::other(format!("another node runs on this data: {error}")))?;
         for entry in fs::read_dir(root)? {
             let path = entry?.path();
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".backup-staging-")) {
@@ -51,7 +55,7 @@ impl Db {
                 state.aliases.insert(alias.clone(), class.as_str().unwrap_or_default().to_owned());
             }
         }
-        Ok(Self { root: root.to_owned(), node: node.to_owned(), segment_bytes, state: RwLock::new(state) })
+        Ok(Self { root: root.to_owned(), node: node.to_owned(), segment_bytes, state: RwLock::new(state), _lock: lock })
     }
 
     /// The data path.

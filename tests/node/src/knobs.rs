@@ -6,8 +6,8 @@
 //! | `LIFEBOAT_NODE_ROUND_SCALE` | factor on the 2 s and 10 s polling rounds of create and restore (`1`); `0.01` for tests |
 //! | `LIFEBOAT_NODE_ACCESS_LOG` | file that gets one JSON line per HTTP request: `at_ms, remote, method, path, query, user, status` |
 //! | `LIFEBOAT_NODE_CRASH_AT` | the process ends by itself (exit status 86, nothing drained) at this step: `create-accepted`, `create-chunk`, `create-before-node-descriptor`, `create-before-final`, `restore-accepted`, `restore-chunk`, `restore-finalizing`, `restore-class`, `restore-before-final`, `restore-cancelling` |
-//! | `LIFEBOAT_NODE_HANG_AT` | work stops for ever at one of the same steps, the server goes on answering |
-//! | `LIFEBOAT_NODE_FAIL_PUT` | comma list of `substring` or `substring#n`: the store fails each (or only the n-th) write of a key that contains it; `backup_config.json#2` is the final write of a create |
+//! | `LIFEBOAT_NODE_HANG_AT` | work stops for ever at one of the same steps, the server goes on answering; only a hang at a chunk ends when it is cancelled |
+//! | `LIFEBOAT_NODE_FAIL_PUT` | comma list of `substring` or `substring#n`: the store fails each (or only the n-th) write of a key (`<id>/…`) that contains it; `backup_config.json#2` is the final write of a create |
 //! | `LIFEBOAT_NODE_FAIL_GET` | the same for reads |
 //! | `LIFEBOAT_NODE_SLOW_STORE_MS` | delay before every call to the store, milliseconds (`0`) |
 //! | `LIFEBOAT_NODE_RESTORE_EMPTIES` | comma list of classes whose staged data is lost between download and rename: the class comes back empty, status SUCCESS |
@@ -86,12 +86,28 @@ impl Knobs {
     /// Reads the knobs; a knob that cannot be understood is an error, so that no test passes by a typing mistake.
     pub(crate) fn from_env(env: &BTreeMap<String, String>) -> Result<Self, String> {
         let known = [
-            "VERSION", "ROUND_SCALE", "ACCESS_LOG", "CRASH_AT", "HANG_AT", "FAIL_PUT", "FAIL_GET", "SLOW_STORE_MS",
-            "RESTORE_EMPTIES", "RESTORE_DROPS", "COUNT_OFFSET", "FLUSH_SECONDS", "SEGMENT_BYTES", "BLOCK_SECONDS",
-            "NOT_READY", "NO_LEADER", "STATUS_500", "RBAC_GRANTS",
+            "VERSION",
+            "ROUND_SCALE",
+            "ACCESS_LOG",
+            "CRASH_AT",
+            "HANG_AT",
+            "FAIL_PUT",
+            "FAIL_GET",
+            "SLOW_STORE_MS",
+            "RESTORE_EMPTIES",
+            "RESTORE_DROPS",
+            "COUNT_OFFSET",
+            "FLUSH_SECONDS",
+            "SEGMENT_BYTES",
+            "BLOCK_SECONDS",
+            "NOT_READY",
+            "NO_LEADER",
+            "STATUS_500",
+            "RBAC_GRANTS",
         ];
         for name in env.keys().filter_map(|name| name.strip_prefix("LIFEBOAT_NODE_")) {
-            if !known.contains(&name) {
+            // `LIFEBOAT_NODE_NAME` is a setting of Lifeboat's own functions, not a knob.
+            if !known.contains(&name) && name != "NAME" {
                 return Err(format!("unknown knob LIFEBOAT_NODE_{name}"));
             }
         }

@@ -41,6 +41,9 @@ use crate::http::{App, router};
 use crate::mode::ModeSwitch;
 use crate::version::GIT_HASH;
 
+/// How long requests in flight may take after SIGTERM.
+const GRACE: Duration = Duration::from_secs(2);
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Flags::parse()).await {
@@ -93,7 +96,10 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         app.config.data_path.display()
     );
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(terminated()).await?;
+    tokio::select! {
+        served = axum::serve(listener, service).with_graceful_shutdown(terminated()) => served?,
+        () = async { terminated().await; tokio::time::sleep(GRACE).await } => {}
+    }
     Ok(())
 }
 

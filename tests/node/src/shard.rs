@@ -55,8 +55,9 @@ impl Shard {
             let bytes = fs::read(path)?;
             let mut rest = bytes.as_slice();
             loop {
-                let record = decode(&mut rest)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display())))?;
+                let record = decode(&mut rest).map_err(|error| {
+                    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+                })?;
                 match record {
                     None => break,
                     Some(Record::Put(object)) => {

@@ -67,9 +67,7 @@ impl Version {
 
     /// Every status GET reads the descriptor first, for authorisation.
     pub(crate) fn status_reads_store(&self) -> bool {
-        self.at_least(38, 2)
-            || (self.minor == 37 && self.patch >= 10)
-            || (self.minor == 36 && self.patch >= 19)
+        self.at_least(38, 2) || (self.minor == 37 && self.patch >= 10) || (self.minor == 36 && self.patch >= 19)
     }
 
     /// Failure reasons outlive the slot, and a lost `backup.json` is a failure: 1.38.10 and later, not 1.39.0.
@@ -79,9 +77,7 @@ impl Version {
 
     /// Inactive tenants are part of a backup.
     pub(crate) fn backs_up_inactive_tenants(&self) -> bool {
-        self.at_least(37, 0)
-            || (self.minor == 36 && self.patch >= 10)
-            || (self.minor == 35 && self.patch >= 17)
+        self.at_least(37, 0) || (self.minor == 36 && self.patch >= 10) || (self.minor == 35 && self.patch >= 17)
     }
 
     /// Names that differ only in case, and aliases, block a restore.

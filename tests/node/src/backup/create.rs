@@ -69,9 +69,7 @@ impl Backups {
         let now = times::now();
         self.check_chain(&target, &base, now, codec).await?;
         let classes = self.permitted(user, !include.is_empty(), classes)?;
-        self.probe(&target, &target.id)
-            .await
-            .map_err(|error| Refusal::internal(format!("init uploader: {error}")))?;
+        self.probe(&target, &target.id).await.map_err(|error| Refusal::internal(format!("init uploader: {error}")))?;
         if self.knobs.no_leader {
             return Err(Refusal::internal("backup Op create: leader not found, try again later"));
         }
@@ -161,10 +159,9 @@ impl Backups {
             Err(error) => {
                 Err(Refusal::unprocessable(format!("check if backup {:?} exists at {home:?}: {error}", target.id)))
             }
-            Ok(meta) if meta.status == "CANCELED" => Err(Refusal::unprocessable(format!(
-                "check if backup {:?} exists at {home:?}: %!w(<nil>)",
-                target.id
-            ))),
+            Ok(meta) if meta.status == "CANCELED" => {
+                Err(Refusal::unprocessable(format!("check if backup {:?} exists at {home:?}: %!w(<nil>)", target.id)))
+            }
             Ok(_) => Err(Refusal::unprocessable(format!("backup {:?} already exists at {home:?}", target.id))),
         }
     }
@@ -182,7 +179,9 @@ impl Backups {
         let mut visited = Vec::new();
         while !next.is_empty() {
             if visited.contains(&next) {
-                return refuse(format!("circular references in backup ids detected, all visited IDs: {visited:?}, circular ID {next}"));
+                return refuse(format!(
+                    "circular references in backup ids detected, all visited IDs: {visited:?}, circular ID {next}"
+                ));
             }
             visited.push(next.clone());
             let at = Target { id: next.clone(), ..target.clone() };
@@ -279,7 +278,11 @@ impl Backups {
         status.clone_into(&mut descriptor.status);
         descriptor.error.clone_from(&error);
         // SUCCESS is announced from memory first; should the write below fail, the store says STARTED for good.
-        if status == "FAILED" { self.create.fail(&error) } else { self.create.set(status) }
+        if status == "FAILED" {
+            self.create.fail(&error)
+        } else {
+            self.create.set(status)
+        }
         self.knobs.at("create-before-final").await;
         if let Err(error) = target.put_meta(GLOBAL_BACKUP_FILE, &descriptor).await {
             eprintln!("lifeboat-node: coordinator: put_meta: {error}");

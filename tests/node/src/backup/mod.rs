@@ -1,8 +1,8 @@
 //! Backups and restores: the protocol between coordinator, participant and object store, played within one process.
 
+pub(crate) mod cancel;
 pub(crate) mod chunks;
 pub(crate) mod create;
-pub(crate) mod cancel;
 pub(crate) mod layout;
 pub(crate) mod request;
 pub(crate) mod restore;

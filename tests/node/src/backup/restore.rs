@@ -137,10 +137,7 @@ impl Backups {
             )));
         }
         if meta.status != "SUCCESS" {
-            return Err(Refusal::unprocessable(format!(
-                "invalid backup in scheduler {home} status: {}",
-                meta.status
-            )));
+            return Err(Refusal::unprocessable(format!("invalid backup in scheduler {home} status: {}", meta.status)));
         }
         let legacy = meta.version.starts_with("1.") || meta.server_version.as_str() < "1.23";
         if legacy && self.knobs.version.refuses_legacy_backups() {
@@ -180,7 +177,8 @@ impl Backups {
             )));
         }
         for node in meta.nodes.values_mut().flatten() {
-            node.classes.retain(|class| if include.is_empty() { !exclude.contains(class) } else { include.contains(class) });
+            node.classes
+                .retain(|class| if include.is_empty() { !exclude.contains(class) } else { include.contains(class) });
         }
         meta.nodes.retain(|_, node| node.as_ref().is_none_or(|node| !node.classes.is_empty()));
         if meta.nodes.is_empty() {

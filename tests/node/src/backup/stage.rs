@@ -52,9 +52,11 @@ impl Backups {
         for shard in &class.shards {
             for (backup, files) in &shard.incremental.files {
                 for borrowed in files {
-                    wanted.extend(borrowed.chunk_keys.iter().map(|key| {
-                        (format!("{backup}/{}/{key}", job.source_node), Some(vec![borrowed.file.clone()]))
-                    }));
+                    wanted.extend(
+                        borrowed.chunk_keys.iter().map(|key| {
+                            (format!("{backup}/{}/{key}", job.source_node), Some(vec![borrowed.file.clone()]))
+                        }),
+                    );
                 }
             }
         }
@@ -67,7 +69,10 @@ impl Backups {
     }
 
     async fn stage_chunk(&self, job: &Job, staging: &Path, (key, only): Wanted) -> Result<(), String> {
-        self.knobs.at("restore-chunk").await;
+        tokio::select! {
+            () = self.knobs.at("restore-chunk") => {}
+            () = until_cancelled(&job.cancelled) => return Err("context canceled".to_owned()),
+        }
         let bytes = tokio::select! {
             read = job.target.store.get(&job.target.place, &key) => read.map_err(|error| error.to_string())?,
             () = until_cancelled(&job.cancelled) => return Err("context canceled".to_owned()),
@@ -94,7 +99,11 @@ impl Backups {
     fn apply_class(&self, job: &Job, class: &ClassDescriptor) -> Result<(), String> {
         let name = &class.name;
         let folds = self.knobs.version.class_names_fold_case();
-        let taken = self.db.class_names().into_iter().find(|known| known == name || (folds && known.to_lowercase() == name.to_lowercase()));
+        let taken = self
+            .db
+            .class_names()
+            .into_iter()
+            .find(|known| known == name || (folds && known.to_lowercase() == name.to_lowercase()));
         match taken {
             Some(known) if known == *name => return Err(format!("class name {name} already exists")),
             Some(known) => return Err(format!("class already exists: found similar class {known:?}")),

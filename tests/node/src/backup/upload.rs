@@ -54,7 +54,12 @@ impl Backups {
         Ok(())
     }
 
-    async fn upload_class(&self, job: &Job, class: &Arc<Collection>, staging: &Path) -> Result<ClassDescriptor, String> {
+    async fn upload_class(
+        &self,
+        job: &Job,
+        class: &Arc<Collection>,
+        staging: &Path,
+    ) -> Result<ClassDescriptor, String> {
         let snapshot = {
             let (class, staging) = (Arc::clone(class), staging.to_owned());
             let inactive = self.knobs.version.backs_up_inactive_tenants();
@@ -82,7 +87,9 @@ impl Backups {
             size: 0,
         };
         let last_chunk = AtomicU32::new(0);
-        let uploads = snapshot.into_iter().map(|(shard, files)| self.upload_shard(job, class, staging, &last_chunk, shard, files));
+        let uploads = snapshot
+            .into_iter()
+            .map(|(shard, files)| self.upload_shard(job, class, staging, &last_chunk, shard, files));
         let mut results = stream::iter(uploads).buffer_unordered(job.workers);
         while let Some(result) = results.next().await {
             let (shard, numbers, size) = result?;
@@ -134,7 +141,10 @@ impl Backups {
     }
 
     async fn upload_chunk(&self, job: &Job, staging: &Path, key: &str, pieces: Vec<Piece>) -> Result<(), String> {
-        self.knobs.at("create-chunk").await;
+        tokio::select! {
+            () = self.knobs.at("create-chunk") => {}
+            () = until_cancelled(&job.cancelled) => return Err(CANCELED.to_owned()),
+        }
         if is_cancelled(&job.cancelled) {
             return Err(CANCELED.to_owned());
         }
@@ -170,7 +180,10 @@ fn snapshot(class: &Collection, staging: &Path, inactive: bool) -> Result<Vec<(S
             .peek(&slot)
             .and_then(|shard| shard.snapshot(&staging.join(&base)))
             .and_then(|names| {
-                names.into_iter().map(|name| staged(staging, format!("{base}/{name}"))).collect::<std::io::Result<Vec<_>>>()
+                names
+                    .into_iter()
+                    .map(|name| staged(staging, format!("{base}/{name}")))
+                    .collect::<std::io::Result<Vec<_>>>()
             })
             .map_err(|error| format!("snapshot of shard {}: {error}", slot.name))?;
         shards.push((slot.name.clone(), files));
@@ -193,8 +206,7 @@ fn borrow(job: &Job, class: &str, shard: &str, file: &Staged) -> Option<(String,
         let class = base.classes.iter().find(|candidate| candidate.name == class)?;
         let shard = class.shards.iter().find(|candidate| candidate.name == shard)?;
         let big = shard.big_files.get(&file.path)?;
-        (big.size == file.size && big.modified_at == file.modified_at).then(|| {
-            (base.id.clone(), BorrowedFile { file: file.path.clone(), chunk_keys: big.chunk_keys.clone() })
-        })
+        (big.size == file.size && big.modified_at == file.modified_at)
+            .then(|| (base.id.clone(), BorrowedFile { file: file.path.clone(), chunk_keys: big.chunk_keys.clone() }))
     })
 }

@@ -27,7 +27,8 @@ pub(crate) fn execute(
     for field in &fields {
         let mut answers = Map::new();
         for class_field in &field.fields {
-            let Some(class) = db.class(&class_field.name).filter(|_| matches!(field.name.as_str(), "Get" | "Aggregate"))
+            let Some(class) =
+                db.class(&class_field.name).filter(|_| matches!(field.name.as_str(), "Get" | "Aggregate"))
             else {
                 // The real schema has no such field, so nothing at all is answered.
                 let of = if field.name == "Aggregate" { "AggregateObjectsObj" } else { "GetObjectsObj" };
@@ -67,7 +68,9 @@ fn error(message: &str, path: &[&str]) -> Value {
 
 fn only(field: &Field, known: &[&str]) -> Result<(), String> {
     match field.arguments.keys().find(|name| !known.contains(&name.as_str())) {
-        Some(unknown) => Err(format!("Unknown argument {unknown:?} on field {:?}: not played by this double", field.name)),
+        Some(unknown) => {
+            Err(format!("Unknown argument {unknown:?} on field {:?}: not played by this double", field.name))
+        }
         None => Ok(()),
     }
 }
@@ -106,7 +109,9 @@ fn aggregate(class: &Collection, field: &Field, knobs: &Knobs) -> Result<Value, 
 fn get(class: &Collection, field: &Field, default_limit: usize) -> Result<Value, String> {
     only(field, &["tenant", "where", "limit", "offset", "after", "bm25", "nearObject"])?;
     let ranking = match (field.arguments.get("bm25"), field.arguments.get("nearObject")) {
-        (Some(_), Some(_)) => return Err("conflict: both near<Media> and keyword-based (bm25) arguments present, choose one".to_owned()),
+        (Some(_), Some(_)) => {
+            return Err("conflict: both near<Media> and keyword-based (bm25) arguments present, choose one".to_owned());
+        }
         (Some(bm25), None) => keyword(bm25),
         (None, Some(near)) => near_object(near)?,
         (None, None) => Ranking::ById { after: text(field, "after").and_then(|id| id.parse().ok()) },

@@ -83,9 +83,7 @@ pub(crate) fn route(app: &App, incoming: Incoming) -> Result<Routed, Refusal> {
             app.db.class(&name).ok_or_else(|| Refusal::internal("class vanished"))?
         }
         None => {
-            return Err(Refusal::unprocessable(format!(
-                "invalid object: class {name:?} not found in schema"
-            )));
+            return Err(Refusal::unprocessable(format!("invalid object: class {name:?} not found in schema")));
         }
     };
     if app.config.auto_schema && class.learn(&properties) {
@@ -161,7 +159,9 @@ pub(crate) async fn objects(State(app): Shared, headers: HeaderMap, bytes: Bytes
     tokio::task::block_in_place(|| {
         let batch: Batch = body::json(&headers, &bytes)?;
         if batch.objects.is_empty() {
-            return Err(Refusal::unprocessable("invalid param 'objects': cannot be empty, need at least one object for batching"));
+            return Err(Refusal::unprocessable(
+                "invalid param 'objects': cannot be empty, need at least one object for batching",
+            ));
         }
         let mut refused: BTreeMap<usize, Value> = BTreeMap::new();
         let mut routed = Vec::new();
@@ -171,7 +171,8 @@ pub(crate) async fn objects(State(app): Shared, headers: HeaderMap, bytes: Bytes
                 Ok(item) => routed.push(item),
                 Err(refusal) => {
                     let mut answer = shown;
-                    answer["result"] = json!({"errors": {"error": [{"message": refusal.message()}]}, "status": "FAILED"});
+                    answer["result"] =
+                        json!({"errors": {"error": [{"message": refusal.message()}]}, "status": "FAILED"});
                     refused.insert(at, answer);
                 }
             }

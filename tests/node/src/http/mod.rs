@@ -129,9 +129,7 @@ fn admit(app: &App, request: &mut Request) -> Result<User, Box<Response>> {
         _ => {}
     }
     let path = request.uri().path().to_owned();
-    if let Some(reason) =
-        app.mode.get().refuses(request.method(), &path, &app.knobs.version, app.config.rest_search)
-    {
+    if let Some(reason) = app.mode.get().refuses(request.method(), &path, &app.knobs.version, app.config.rest_search) {
         return Err(refuse(Refusal::handler(StatusCode::SERVICE_UNAVAILABLE, reason)));
     }
     let user = app.auth.user(request.headers(), request.uri()).map_err(refuse)?;

@@ -46,9 +46,9 @@ pub(crate) async fn list(State(app): Shared, uri: Uri) -> Result<Response, Refus
         })?),
     };
     let classes: Vec<Arc<Collection>> = match text("class") {
-        Some(name) => vec![app.db.class(&name).ok_or_else(|| {
-            Refusal::unprocessable(format!("class {name:?} not found in schema"))
-        })?],
+        Some(name) => vec![
+            app.db.class(&name).ok_or_else(|| Refusal::unprocessable(format!("class {name:?} not found in schema")))?,
+        ],
         None if after.is_some() || query.contains_key("after") => {
             return Err(Refusal::unprocessable("cursor api: after parameter cannot be set without class"));
         }
@@ -91,7 +91,9 @@ fn write(app: &App, item: super::batch::Routed) -> Result<Response, Refusal> {
     }
 }
 
-fn find(app: &App, class: &str, id: &str, uri: &Uri) -> Result<Option<(Arc<Collection>, Arc<Object>)>, Refusal> {
+type Found = Option<(Arc<Collection>, Arc<Object>)>;
+
+fn find(app: &App, class: &str, id: &str, uri: &Uri) -> Result<Found, Refusal> {
     let id: ObjectId =
         id.parse().map_err(|()| Refusal::framework(601, format!("id in path must be of type uuid: \"{id}\"")))?;
     let Some(class) = app.db.class(class) else { return Ok(None) };

@@ -55,11 +55,7 @@ pub(crate) async fn aliases(State(app): Shared) -> Json<Value> {
 }
 
 /// `POST /v1/aliases`
-pub(crate) async fn create_alias(
-    State(app): Shared,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Json<Value>, Refusal> {
+pub(crate) async fn create_alias(State(app): Shared, headers: HeaderMap, bytes: Bytes) -> Result<Json<Value>, Refusal> {
     let sent: Value = body::json(&headers, &bytes)?;
     let (alias, class) = (sent["alias"].as_str().unwrap_or_default(), sent["class"].as_str().unwrap_or_default());
     app.db.set_alias(alias, class, false)?;

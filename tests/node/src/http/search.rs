@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -66,19 +66,37 @@ struct SearchRequest {
     return_metadata: Option<Vec<String>>,
     #[serde(default, rename = "groupBy")]
     group_by: Option<Value>,
+    #[serde(default, rename = "targetVector")]
+    target_vector: Option<String>,
+    #[serde(default)]
+    distance: Option<f64>,
 }
 
 fn request(app: &App, headers: &HeaderMap, bytes: &Bytes) -> Result<SearchRequest, Refusal> {
     if !app.config.rest_search {
         return Err(Refusal::unprocessable(
-            "REST search API is experimental and disabled, set EXPERIMENTAL_REST_SEARCH_ENABLED=true to enable it",
+            "rest search api is experimental and not enabled; set EXPERIMENTAL_REST_SEARCH_ENABLED=true to enable",
         ));
     }
-    body::json(headers, bytes)
+    // On these routes the framework's refusals come in the handlers' shape.
+    body::json(headers, bytes).map_err(|refusal| Refusal::handler(refusal.status, refusal.message().to_owned()))
+}
+
+/// A tenant that does not exist is a 404 on these routes.
+fn not_found(refusal: Refusal) -> Refusal {
+    if refusal.message().starts_with("tenant not found") {
+        return Refusal::not_found(refusal.message().to_owned());
+    }
+    refusal
 }
 
 fn filter(request: &SearchRequest) -> Result<Option<Filter>, Refusal> {
-    request.filter.as_ref().map(Filter::parse).transpose().map_err(Refusal::unprocessable)
+    request
+        .filter
+        .as_ref()
+        .map(Filter::parse)
+        .transpose()
+        .map_err(|error| Refusal::handler(StatusCode::BAD_REQUEST, error))
 }
 
 fn class(app: &App, name: &str) -> Result<std::sync::Arc<crate::collection::Collection>, Refusal> {
@@ -103,8 +121,8 @@ pub(crate) async fn aggregate(
     }
     let class = class(&app, &name)?;
     let filter = filter(&request)?;
-    let counted =
-        tokio::task::block_in_place(|| count(&class, request.tenant.as_deref(), filter.as_ref(), &app.knobs))?;
+    let counted = tokio::task::block_in_place(|| count(&class, request.tenant.as_deref(), filter.as_ref(), &app.knobs))
+        .map_err(not_found)?;
     Ok(Json(json!({"count": counted, "tookMs": took(since)})))
 }
 
@@ -136,7 +154,17 @@ pub(crate) async fn near_object(
     let request = request(&app, &headers, &bytes)?;
     let text = request.id.clone().unwrap_or_default();
     let id: ObjectId = text.parse().map_err(|()| Refusal::unprocessable(format!("id {text:?} is not a UUID")))?;
-    answer(&app, &name, &request, Ranking::Near { id, vector: None, max_distance: None })
+    let exists = class(&app, &name)?
+        .shards_for(request.tenant.as_deref())
+        .map_err(not_found)?
+        .iter()
+        .any(|shard| shard.objects().contains_key(&id));
+    if !exists {
+        return Err(Refusal::handler(StatusCode::BAD_REQUEST, format!("near-object: source object {id} not found")));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "the server keeps distances as 32-bit floats")]
+    let max_distance = request.distance.map(|distance| distance as f32);
+    answer(&app, &name, &request, Ranking::Near { id, vector: request.target_vector.clone(), max_distance })
 }
 
 fn answer(app: &App, name: &str, request: &SearchRequest, ranking: Ranking) -> Result<Json<Value>, Refusal> {
@@ -149,7 +177,7 @@ fn answer(app: &App, name: &str, request: &SearchRequest, ranking: Ranking) -> R
         limit: request.limit.unwrap_or(app.config.default_limit),
         offset: request.offset.unwrap_or_default(),
     };
-    let hits = tokio::task::block_in_place(|| search(&class, &query))?;
+    let hits = tokio::task::block_in_place(|| search(&class, &query)).map_err(not_found)?;
     let wanted = request.return_metadata.as_deref().unwrap_or(&[]);
     let results: Vec<Value> = hits
         .iter()
@@ -165,7 +193,11 @@ fn answer(app: &App, name: &str, request: &SearchRequest, ranking: Ranking) -> R
             if let Some(names) = &request.return_properties {
                 properties.retain(|name, _| names.contains(name));
             }
-            json!({"id": hit.object.id.to_string(), "properties": properties, "metadata": metadata})
+            let mut result = json!({"id": hit.object.id.to_string(), "properties": properties});
+            if !wanted.is_empty() {
+                result["metadata"] = Value::Object(metadata);
+            }
+            result
         })
         .collect();
     Ok(Json(json!({"results": results, "tookMs": took(since)})))

@@ -21,10 +21,7 @@ pub(crate) struct Sent {
 }
 
 fn partitioned(app: &App, class: &str) -> Result<std::sync::Arc<Collection>, Refusal> {
-    let class = app
-        .db
-        .class(class)
-        .ok_or_else(|| Refusal::unprocessable(format!("class {class:?} not found")))?;
+    let class = app.db.class(class).ok_or_else(|| Refusal::unprocessable(format!("class {class:?} not found")))?;
     if !class.partitioned {
         return Err(Refusal::unprocessable(format!("multi-tenancy is not enabled for class {:?}", class.name)));
     }
@@ -36,9 +33,7 @@ fn activity(app: &App, sent: &Sent) -> Result<Activity, Refusal> {
         Refusal::unprocessable(format!("invalid activity status '{}' for tenant {:?}", sent.status, sent.name))
     })?;
     if activity == Activity::Offloaded && !app.config.offload {
-        return Err(Refusal::unprocessable(
-            "can't offload tenants, because offload-s3 module is not enabled",
-        ));
+        return Err(Refusal::unprocessable("can't offload tenants, because offload-s3 module is not enabled"));
     }
     Ok(activity)
 }

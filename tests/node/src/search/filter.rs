@@ -54,7 +54,7 @@ impl Filter {
         let property = match &from["path"] {
             Value::Array(path) if path.len() == 1 => path[0].as_str().map(str::to_owned),
             Value::String(path) => Some(path.clone()),
-            _ => None,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
         };
         let property = property.ok_or("invalid 'where' filter: path must name one property")?;
         let value = from

@@ -112,15 +112,22 @@ fn near(
         .get(&name)
         .ok_or_else(|| Refusal::unprocessable("vectorize params: nearObject params: vector not found"))?;
     let definition = class.definition();
-    let config = if name.is_empty() { &definition["vectorIndexConfig"] } else { &definition["vectorConfig"][&name]["vectorIndexConfig"] };
+    let config = if name.is_empty() {
+        &definition["vectorIndexConfig"]
+    } else {
+        &definition["vectorConfig"][&name]["vectorIndexConfig"]
+    };
     let metric = config["distance"].as_str().unwrap_or("cosine").to_owned();
     let mut hits: Vec<Hit> = candidates
         .into_iter()
         .filter_map(|object| {
             let other = object.vectors.get(&name).filter(|other| other.len() == target.len())?;
             let distance = distance(&metric, target, other);
-            (max_distance.is_none_or(|most| distance <= most))
-                .then(|| Hit { distance: Some(distance), score: None, object: Arc::clone(&object) })
+            (max_distance.is_none_or(|most| distance <= most)).then(|| Hit {
+                distance: Some(distance),
+                score: None,
+                object: Arc::clone(&object),
+            })
         })
         .collect();
     hits.sort_by(|a, b| {

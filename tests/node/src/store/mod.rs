@@ -121,10 +121,5 @@ impl Store {
 
 /// Joins path pieces with single slashes and none at the ends.
 pub(crate) fn join(pieces: &[&str]) -> String {
-    pieces
-        .iter()
-        .flat_map(|piece| piece.split('/'))
-        .filter(|piece| !piece.is_empty())
-        .collect::<Vec<_>>()
-        .join("/")
+    pieces.iter().flat_map(|piece| piece.split('/')).filter(|piece| !piece.is_empty()).collect::<Vec<_>>().join("/")
 }

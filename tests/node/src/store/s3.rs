@@ -57,11 +57,7 @@ impl S3Store {
             }
             None => config.allow_no_auth(),
         };
-        Self {
-            client: Client::from_conf(config.build()),
-            bucket: settings.bucket.clone(),
-            path: settings.path.clone(),
-        }
+        Self { client: Client::from_conf(config.build()), bucket: settings.bucket.clone(), path: settings.path.clone() }
     }
 
     fn bucket<'a>(&'a self, place: &'a Place) -> &'a str {
@@ -213,9 +209,7 @@ impl BackupStore for S3Store {
                 .await
                 .map_err(|error| StoreError::Failed(format!("failed to access-check s3 backup module: {error}")))?;
             self.client.delete_object().bucket(self.bucket(place)).key(self.key(place, &key)).send().await.map_err(
-                |error| {
-                    StoreError::Failed(format!("failed to remove access-check s3 backup module: {}", text(&error)))
-                },
+                |error| StoreError::Failed(format!("failed to remove access-check s3 backup module: {}", text(&error))),
             )?;
             Ok(())
         }
