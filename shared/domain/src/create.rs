@@ -37,7 +37,8 @@ pub struct Policy {
     pub stall: Duration,
     /// How long a cancel may take: Weaviate looks every 10 s (facts: weaviate.md §1.4).
     pub cancel_patience: Duration,
-    /// How long verification and flip may take; also how long a silent node is waited for after SUCCESS.
+    /// How long verification and flip may take, longer than their own deadlines; also how long a silent node is waited
+    /// for after SUCCESS.
     pub verification_max: Duration,
     /// Tries in a row that are paced by [`Self::pauses`]. Then a final backup is given up, loudly, and any other is
     /// tried once an interval, each time loudly.
@@ -55,7 +56,7 @@ impl Policy {
             interval,
             stall,
             cancel_patience: Duration::from_secs(30),
-            verification_max: minutes(180),
+            verification_max: minutes(390),
             attempts_max: 4,
             pauses: [minutes(1), minutes(5), minutes(15)],
         }
@@ -334,6 +335,12 @@ pub fn after_post(id: &str, include: &[String], answer: PostAnswer) -> Decision 
             }
         }
     }
+}
+
+/// What is strictly older than this, by S3's dates, is covered by a backup with a verdict, or by the one that the
+/// pointer names; `None` when there is none at all.
+pub fn covered(run: &CreateRun, pointer: Option<&Pointer>) -> Option<Timestamp> {
+    [run.covered_through, run.attempted_through, pointer.map(|p| p.data_as_of)].into_iter().flatten().max()
 }
 
 fn since(then: Timestamp, now: Timestamp) -> Duration {

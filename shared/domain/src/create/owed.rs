@@ -39,10 +39,7 @@ impl<'a> Tries<'a> {
     fn of(facts: &'a Facts<'_>, ownership: &Ownership) -> Self {
         let run = facts.run;
         let last = run.last.as_ref().filter(|last| last.instance == ownership.owner);
-        let covered = [run.covered_through, run.attempted_through, facts.pointer.map(|p| p.data_as_of)]
-            .into_iter()
-            .flatten()
-            .max();
+        let covered = super::covered(run, facts.pointer);
         let requests = match &facts.seen {
             Seen::Wishes { requests, .. } => requests.as_slice(),
             Seen::Trigger(_) | Seen::Before(_) | Seen::Progress { .. } | Seen::After(_) | Seen::Verdict(_) => &[],

@@ -147,17 +147,13 @@ fn success(classes: &[&str]) -> Stored {
 }
 
 fn idle_code(decision: &Decision) -> String {
-    match decision {
-        Decision::Idle(reason) => reason.to_string().split(':').next().unwrap().to_owned(),
-        other => format!("{other:?}"),
-    }
+    let Decision::Idle(reason) = decision else { panic!("{decision:?}") };
+    reason.to_string().split(':').next().unwrap().to_owned()
 }
 
 fn close_code(decision: &Decision) -> String {
-    match decision {
-        Decision::Close(reason) => reason.to_string().split(':').next().unwrap().to_owned(),
-        other => format!("{other:?}"),
-    }
+    let Decision::Close(reason) = decision else { panic!("{decision:?}") };
+    reason.to_string().split(':').next().unwrap().to_owned()
 }
 
 mod progress;

@@ -171,7 +171,7 @@ fn verification_has_a_deadline_and_every_verdict_its_end() {
     let world = World::new(open(CreatePhase::Handed));
     assert_eq!(world.decide(Seen::Verdict(None)), Decision::Wait(WaitReason::Verification));
     assert_eq!(
-        close_code(&World { now: at(279), ..World::new(open(CreatePhase::Handed)) }.decide(Seen::Verdict(None))),
+        close_code(&World { now: at(489), ..World::new(open(CreatePhase::Handed)) }.decide(Seen::Verdict(None))),
         "unverified"
     );
     for (outcome, code) in [
@@ -196,7 +196,7 @@ fn a_silent_node_after_success_is_waited_for_loudly_and_not_for_ever() {
         assert_eq!(reason.needs_attention(), overdue);
     }
     assert_eq!(
-        close_code(&World { now: at(279), ..World::new(open(CreatePhase::Saved)) }.decide(silent())),
+        close_code(&World { now: at(489), ..World::new(open(CreatePhase::Saved)) }.decide(silent())),
         "after_unreadable"
     );
 }

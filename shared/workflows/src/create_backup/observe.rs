@@ -1,0 +1,259 @@
+//! What is looked at before a decision.
+
+use futures::try_join;
+use jiff::Timestamp;
+use lifeboat_domain::create::{After, Answer, Asking, Before, Marker, MemberState, Policy, Seen, Stored, Verdict};
+use lifeboat_domain::event::Hint;
+use lifeboat_domain::expectations::{AfterObservation, Expectations, ObservedAfter};
+use lifeboat_domain::ids::{BackupId, InstanceId};
+use lifeboat_domain::keys::{Function, Key};
+use lifeboat_domain::manifest::{GuardDecision, Manifest, Trigger};
+use lifeboat_domain::ownership::Ownership;
+use lifeboat_domain::pointer::Pointer;
+use lifeboat_domain::runs::{CloseOutcome, CreatePhase, CreateRun, OpenBackup, VerifyRun};
+use lifeboat_domain::weaviate::GlobalDescriptor;
+
+use super::{Error, Ports, wishes};
+use crate::evidence::{self, EvidenceError, Reading};
+use crate::ports::group::{GroupState, LifecycleState};
+use crate::ports::hosts::Agent;
+use crate::ports::node::NodeError;
+use crate::ports::{Bucket, Clock, Group, Hosts, Node, Nodes};
+use crate::store::{self, DOCUMENT_BYTES_MAX};
+
+/// What every decision rests on.
+pub(super) struct State {
+    pub(super) ownership: Option<Ownership>,
+    pub(super) pointer: Option<Pointer>,
+    pub(super) run: CreateRun,
+    pub(super) etag: Option<String>,
+    pub(super) written_at: Timestamp,
+    pub(super) member: MemberState,
+}
+
+pub(super) async fn state<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, C>,
+    now: Timestamp,
+) -> Result<State, Error> {
+    let stored = async {
+        let run = Key::CurrentRun(Function::CreateBackup);
+        let (ownership, pointer, run) = try_join!(
+            store::read::<Ownership>(ports.bucket, &Key::Ownership),
+            store::read::<Pointer>(ports.bucket, &Key::Pointer),
+            store::read::<CreateRun>(ports.bucket, &run),
+        )?;
+        Ok::<_, Error>((ownership, pointer, run))
+    };
+    let listed = async { ports.group.describe().await.map_err(Error::from) };
+    let ((ownership, pointer, run), group) = try_join!(stored, listed)?;
+    let ownership = ownership.map(|o| o.value);
+    let (etag, written_at) = run.as_ref().map_or((None, now), |r| (Some(r.etag.clone()), r.last_modified));
+    let run = run.map(|r| r.value).unwrap_or_default();
+    let instance = run.open.as_ref().map(|o| &o.instance).or(ownership.as_ref().map(|o| &o.owner));
+    let member = instance.map_or(MemberState::Gone, |instance| member(&group, instance));
+    Ok(State { ownership, pointer: pointer.map(|p| p.value), run, etag, written_at, member })
+}
+
+fn member(group: &GroupState, instance: &InstanceId) -> MemberState {
+    let Some(state) = group.state_of(instance) else { return MemberState::Gone };
+    let elsewhere = |name: &str| MemberState::Elsewhere(name.to_owned());
+    match state {
+        LifecycleState::InService => MemberState::InService,
+        LifecycleState::TerminatingWait => MemberState::Leaving,
+        LifecycleState::TerminatingProceed | LifecycleState::Terminated => MemberState::Gone,
+        LifecycleState::Pending => elsewhere("Pending"),
+        LifecycleState::PendingWait => elsewhere("Pending:Wait"),
+        LifecycleState::PendingProceed => elsewhere("Pending:Proceed"),
+        LifecycleState::Terminating => elsewhere("Terminating"),
+        LifecycleState::TerminatingRetained => elsewhere("Terminating:Retained"),
+        LifecycleState::Other(name) => elsewhere(name),
+    }
+}
+
+/// What the open backup's phase needs besides.
+pub(super) enum Sight {
+    Wishes { marker: Option<Marker>, requests: Vec<Asking>, refused: Vec<String>, cursor: Option<String> },
+    Trigger(Option<Timestamp>),
+    Recorded(Expectations),
+    Read(Reading),
+    Unread(String),
+    Progress { stored: Stored, answer: Answer, expected: Option<Expectations>, gone: Option<String> },
+    AfterRecorded,
+    After(AfterObservation),
+    AfterUnread(String),
+    Verdict(Option<Verdict>),
+}
+
+impl Sight {
+    pub(super) fn seen(&self) -> Seen<'_> {
+        match self {
+            Self::Wishes { marker, requests, .. } => {
+                Seen::Wishes { marker: marker.clone(), requests: requests.clone() }
+            }
+            Self::Trigger(at) => Seen::Trigger(*at),
+            Self::Recorded(expectations) => Seen::Before(Before::Recorded(expectations)),
+            Self::Read(reading) => Seen::Before(Before::Read { empty: reading.is_empty() }),
+            Self::Unread(detail) => Seen::Before(Before::Silent(detail.clone())),
+            Self::Progress { stored, answer, expected, gone } => Seen::Progress {
+                stored: stored.clone(),
+                answer: answer.clone(),
+                expected: expected.as_ref(),
+                gone: gone.clone(),
+            },
+            Self::AfterRecorded => Seen::After(After::Recorded),
+            Self::After(_) => Seen::After(After::Known),
+            Self::AfterUnread(detail) => Seen::After(After::Silent(detail.clone())),
+            Self::Verdict(verdict) => Seen::Verdict(verdict.clone()),
+        }
+    }
+}
+
+pub(super) async fn besides<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, C>,
+    policy: &Policy,
+    hint: &Hint,
+    state: &State,
+) -> Result<Sight, Error> {
+    let Some(open) = &state.run.open else {
+        return wishes::look(ports.bucket, ports.markers, policy, hint, state).await;
+    };
+    let node = ports.nodes.at(&open.address);
+    // Only what is opened has no id.
+    let Some(id) = open.named.as_ref().map(|named| &named.backup_id) else {
+        return Ok(Sight::Trigger(marker_date(ports.markers, open).await?));
+    };
+    match open.phase {
+        CreatePhase::Opened => Ok(Sight::Trigger(marker_date(ports.markers, open).await?)),
+        CreatePhase::Named => {
+            let entitled = matches!(state.member, MemberState::InService | MemberState::Leaving);
+            match store::read::<Expectations>(ports.bucket, &Key::Expectations(id.clone())).await? {
+                Some(recorded) => Ok(Sight::Recorded(recorded.value)),
+                None if !entitled => Ok(Sight::Unread("the node is not asked".to_owned())),
+                None => Ok(match evidence::record_expectations(&node).await {
+                    Ok(reading) => Sight::Read(reading),
+                    Err(error) => Sight::Unread(chain(&error)),
+                }),
+            }
+        }
+        CreatePhase::Asked => {
+            let stored = stored(ports.bucket, id).await?;
+            let gone = gone(ports.hosts, &node, state, open).await?;
+            let answer = match gone {
+                Some(_) => Answer::Silent("the node is gone".to_owned()),
+                None => match node.backup_status(id).await {
+                    Ok(progress) => Answer::Status(progress.status, progress.error),
+                    Err(NodeError::NotFound { .. }) => Answer::NotFound,
+                    Err(error @ (NodeError::Unauthorized { .. } | NodeError::Refused { .. })) => {
+                        Answer::Refused(error.to_string())
+                    }
+                    Err(error @ NodeError::Unknown { .. }) => Answer::Silent(error.to_string()),
+                },
+            };
+            let expected = match stored {
+                Stored::Success { .. } => {
+                    store::read::<Expectations>(ports.bucket, &Key::Expectations(id.clone())).await?.map(|e| e.value)
+                }
+                Stored::Absent | Stored::Unreadable(_) | Stored::Running | Stored::Failed(_) => None,
+            };
+            Ok(Sight::Progress { stored, answer, expected, gone })
+        }
+        CreatePhase::Saved => after(ports, state, open, id, &node).await,
+        CreatePhase::Handed => Ok(Sight::Verdict(verdict(ports.bucket, state, id).await?)),
+    }
+}
+
+async fn marker_date<M: Bucket>(markers: &M, open: &OpenBackup) -> Result<Option<Timestamp>, Error> {
+    match &open.trigger {
+        Trigger::Marker { key, .. } => Ok(markers.head(key).await?.map(|marker| marker.last_modified)),
+        Trigger::Schedule | Trigger::Terminate { .. } | Trigger::Request { .. } => Ok(None),
+    }
+}
+
+async fn stored<B: Bucket>(bucket: &B, id: &BackupId) -> Result<Stored, Error> {
+    let key = Key::backup_config(id).to_string();
+    Ok(match bucket.get(&key, DOCUMENT_BYTES_MAX).await? {
+        None => Stored::Absent,
+        Some(object) => match serde_json::from_slice::<GlobalDescriptor>(&object.body) {
+            Ok(descriptor) => Stored::of(id.as_str(), &descriptor),
+            Err(error) => Stored::Unreadable(error.to_string()),
+        },
+    })
+}
+
+/// The proof that the instance is gone, if it is: Auto Scaling does not list it, SSM has lost it, and it does not
+/// answer. No one of the three is enough.
+async fn gone<H: Hosts, N: Node>(
+    hosts: &H,
+    node: &N,
+    state: &State,
+    open: &OpenBackup,
+) -> Result<Option<String>, Error> {
+    if state.member != MemberState::Gone {
+        return Ok(None);
+    }
+    let agent = match hosts.agent(&open.instance).await? {
+        Agent::Online { .. } => return Ok(None),
+        Agent::Absent => "does not know",
+        Agent::Lost => "has lost",
+    };
+    if matches!(node.live().await, Ok(true)) {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "Auto Scaling does not list {0} any more, SSM {agent} it, and {1} does not answer",
+        open.instance, open.address
+    )))
+}
+
+async fn after<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, C>,
+    state: &State,
+    open: &OpenBackup,
+    id: &BackupId,
+    node: &N::Node,
+) -> Result<Sight, Error> {
+    let key = Key::ObservedAfter(id.clone());
+    if store::read::<ObservedAfter>(ports.bucket, &key).await?.is_some() {
+        return Ok(Sight::AfterRecorded);
+    }
+    if let Some(proof) = gone(ports.hosts, node, state, open).await? {
+        return Ok(Sight::After(AfterObservation::NodeGone { proof }));
+    }
+    let Some(expected) = store::read::<Expectations>(ports.bucket, &Key::Expectations(id.clone())).await? else {
+        return Ok(Sight::AfterUnread("expectations.json is not there any more".to_owned()));
+    };
+    Ok(match evidence::observe_after(node, &expected.value).await {
+        Ok(observation) => Sight::After(observation),
+        Err(error) => Sight::AfterUnread(chain(&error)),
+    })
+}
+
+/// What became of a backup: the verdict that verification or flip recorded, else what the pointer or its manifest say.
+/// A manifest that says publish is no verdict yet: the flip may still be refused.
+async fn verdict<B: Bucket>(bucket: &B, state: &State, id: &BackupId) -> Result<Option<Verdict>, Error> {
+    let run = store::read::<VerifyRun>(bucket, &Key::CurrentRun(Function::VerifyChecksums)).await?;
+    let closed = run.and_then(|run| run.value.closed.into_iter().rev().find(|c| &c.backup_id == id));
+    if let Some(closed) = closed {
+        return Ok(Some(Verdict { outcome: closed.outcome, reasons: closed.reasons }));
+    }
+    let named = state
+        .pointer
+        .as_ref()
+        .is_some_and(|p| &p.backup_id == id || p.previous.as_ref().is_some_and(|previous| &previous.backup_id == id));
+    if named {
+        return Ok(Some(Verdict { outcome: CloseOutcome::Published, reasons: Vec::new() }));
+    }
+    let manifest = store::read::<Manifest>(bucket, &Key::Manifest(id.clone())).await?;
+    Ok(manifest.and_then(|manifest| match manifest.value.decision {
+        GuardDecision::Publish => None,
+        GuardDecision::Hold { reasons } => Some(Verdict { outcome: CloseOutcome::Held, reasons }),
+        GuardDecision::Refuse { reasons } => Some(Verdict { outcome: CloseOutcome::Refused, reasons }),
+    }))
+}
+
+fn chain(error: &EvidenceError) -> String {
+    match error {
+        EvidenceError::Node { source, .. } => format!("{error}: {source}"),
+        EvidenceError::NotOneNode { .. } => error.to_string(),
+    }
+}
