@@ -48,8 +48,8 @@ pub(super) struct HostsModel {
 struct Host {
     address: String,
     registers_at: Timestamp,
-    /// Terminated in EC2: SSM no longer returns it.
-    terminated: bool,
+    /// Terminated in EC2 since then: SSM soon stops to return it.
+    terminated_since: Option<Timestamp>,
     /// Hung since then: nothing on it moves, and nobody is told.
     silent_since: Option<Timestamp>,
     jobs: BTreeMap<JobId, Option<(i32, String)>>,
@@ -111,7 +111,7 @@ impl Inner {
         let host = Host {
             address,
             registers_at,
-            terminated: false,
+            terminated_since: None,
             silent_since: None,
             jobs: BTreeMap::new(),
             latest_job: None,
@@ -132,8 +132,9 @@ impl Inner {
 
     /// EC2 begins to end the instance: what runs on it stops.
     pub(super) fn shut_down_host(&mut self, instance: &InstanceId) {
+        let now = self.now;
         if let Some(host) = self.hosts.hosts.get_mut(instance) {
-            host.terminated = true;
+            host.terminated_since.get_or_insert(now);
         }
         self.nodes.remove(instance);
     }
@@ -146,12 +147,12 @@ impl Inner {
 
     /// Whether software on the host runs.
     pub(super) fn host_works(&self, instance: &InstanceId) -> bool {
-        self.hosts.hosts.get(instance).is_some_and(|h| !h.terminated && h.silent_since.is_none())
+        self.hosts.hosts.get(instance).is_some_and(|h| h.terminated_since.is_none() && h.silent_since.is_none())
     }
 
     /// Whether EC2 still has the instance running.
     pub(super) fn host_exists(&self, instance: &InstanceId) -> bool {
-        self.hosts.hosts.get(instance).is_some_and(|h| !h.terminated)
+        self.hosts.hosts.get(instance).is_some_and(|h| h.terminated_since.is_none())
     }
 
     /// The instance with this own address.
@@ -168,21 +169,20 @@ impl Inner {
 
     fn agent(&self, instance: &InstanceId) -> Agent {
         let Some(host) = self.hosts.hosts.get(instance) else { return Agent::Absent };
-        if host.terminated || host.registers_at > self.now {
+        let passed = |since: Option<Timestamp>| since.map(|since| self.now.duration_since(since).unsigned_abs());
+        let unlisted = passed(host.terminated_since).is_some_and(|t| t >= self.settings.terminated_listed);
+        let stopped_at = host.terminated_since.into_iter().chain(host.silent_since).min().unwrap_or(self.now);
+        if unlisted || host.registers_at > stopped_at {
             return Agent::Absent;
         }
-        let silent = |since: Timestamp| self.now.duration_since(since).unsigned_abs() >= self.settings.agent_stale;
-        if host.silent_since.is_some_and(silent) {
+        if passed(host.silent_since).is_some_and(|t| t >= self.settings.agent_stale) {
             return Agent::Lost;
-        }
-        if host.silent_since.is_some_and(|since| since < host.registers_at) {
-            return Agent::Absent;
         }
         Agent::Online { address: host.address.clone() }
     }
 
     fn send(&mut self, instance: &InstanceId, document: HostDocument, job: &JobId) -> SendOutcome {
-        if self.agent(instance) == Agent::Absent {
+        if self.agent(instance) == Agent::Absent || !self.host_exists(instance) {
             return SendOutcome::NotReady;
         }
         let number = self.mint();

@@ -34,6 +34,8 @@ pub struct Settings {
     pub terminate_hook_after_launch_abandon: bool,
     /// How long SSM calls a silent agent `Online`.
     pub agent_stale: Duration,
+    /// How long SSM goes on to list a terminated instance as `Online`; commands to it are refused at once.
+    pub terminated_listed: Duration,
     /// From a send until the command can be seen and starts.
     pub command_visible_after: Duration,
     /// How long a Prepare takes.
@@ -94,6 +96,7 @@ impl Default for Settings {
             hook_limit: Duration::from_secs(172_800),
             terminate_hook_after_launch_abandon: true,
             agent_stale: Duration::from_secs(300),
+            terminated_listed: Duration::from_secs(60),
             command_visible_after: Duration::from_secs(1),
             prepare_takes: Duration::from_secs(20),
             probe_takes: Duration::from_secs(1),

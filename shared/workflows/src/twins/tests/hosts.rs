@@ -134,6 +134,10 @@ async fn a_hung_host_is_called_online_for_minutes_and_its_commands_run_for_hours
     let end = world.hosts().command(&instance, &command).await.unwrap();
     assert!(matches!(&end, CommandState::Failed { details, .. } if details == "DeliveryTimedOut"), "{end:?}");
     world.kill(&instance);
+    let refused = world.hosts().send(&instance, HostDocument::Probe, &job("r-probe-2")).await.unwrap();
+    assert_eq!(refused, SendOutcome::NotReady);
+    assert_eq!(world.hosts().agent(&instance).await.unwrap(), Agent::Lost, "a terminated one is listed a while yet");
+    world.advance(secs(60));
     assert_eq!(world.hosts().agent(&instance).await.unwrap(), Agent::Absent);
 }
 
