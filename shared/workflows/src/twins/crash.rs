@@ -10,7 +10,7 @@
 //! ```ignore
 //! let report = for_each_crash_point(
 //!     || { let (world, instance) = World::serving(); world.node(&instance).seed(); world },
-//!     async |_world, ports| { let _ = create_backup::run(&ports.bucket, &ports.nodes, …, &ports.clock).await; },
+//!     async |_world, ports| { let _ = take_a_backup(&ports.bucket, &ports.nodes, &ports.clock).await; },
 //!     |world| world.bucket().keys("manifests/").len(),
 //! ).await;
 //! assert_eq!(report.end, 2);
