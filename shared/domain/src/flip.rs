@@ -55,7 +55,11 @@ impl Flip {
             backup_id: backup_id.clone(),
             generation: world.pointer.map_or(generation, |p| generation.max(p.generation)),
             sequence: world.pointer.map_or(Sequence(1), |p| p.sequence.next()),
-            previous: world.pointer.map(|p| Previous { sequence: p.sequence, backup_id: p.backup_id.clone() }),
+            previous: world.pointer.and_then(|p| {
+                // A write that names the same backup again keeps what a restore could fall back to.
+                let before = Previous { sequence: p.sequence, backup_id: p.backup_id.clone() };
+                if p.backup_id == *backup_id { p.previous.clone() } else { Some(before) }
+            }),
             published_by,
             overridden: None,
             flips_stopped: world.pointer.and_then(|p| p.flips_stopped.clone()),
@@ -203,3 +207,6 @@ pub struct RequestOutcome {
 impl Document for RequestOutcome {
     const KIND: &'static str = "request-outcome";
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ pub struct Pointer {
     pub is_final: bool,
     /// What is in it.
     pub totals: Totals,
-    /// What the pointer named before.
+    /// The other backup that the pointer named before: kept over writes that name the same backup again.
     pub previous: Option<Previous>,
     /// When this was composed, by the writer's clock: shown, never compared.
     pub published_at: Timestamp,
@@ -67,7 +67,7 @@ pub struct ManifestRef {
     pub size_bytes: u64,
 }
 
-/// The pointer before this one.
+/// The last pointer that named another backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Previous {
     /// Its sequence.

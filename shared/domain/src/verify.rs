@@ -18,3 +18,8 @@ pub use inventory::Inventory;
 pub use plan::{Fold, Part, Shard, ShardObject};
 pub use proof::{ProofError, VerifiedBackup, VerifiedManifest};
 pub use t0::{T0Finding, T0Level, T0Outcome};
+
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;

@@ -184,8 +184,9 @@ impl VerifiedBackup {
 pub fn consistency(expectations: &Expectations, observed: &ObservedAfter) -> Consistency {
     match &observed.observation {
         AfterObservation::NodeGone { .. } => Consistency::OneSided,
-        AfterObservation::Node { counts, tenant_counts, .. } => {
-            let equal = expectations.collections.len() == counts.len()
+        AfterObservation::Node { counts, tenant_counts, tenants_changed, .. } => {
+            let equal = tenants_changed.values().all(Vec::is_empty)
+                && expectations.collections.len() == counts.len()
                 && expectations.collections.iter().all(|(name, before)| {
                     let tenants = tenant_counts.get(name);
                     counts.get(name) == Some(&before.count)
