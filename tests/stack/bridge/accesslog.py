@@ -6,6 +6,7 @@ import os
 from urllib.parse import unquote
 
 import emulator
+import emulator_s3
 from context import STACK_DIR, append_line, now_ms
 
 PATH = os.path.join(STACK_DIR, "s3-access.ndjson")
@@ -37,7 +38,7 @@ def logged(app):
             return
         bucket, _, object_key = unquote(scope["path"]).lstrip("/").partition("/")
         line = {
-            "at_ms": now_ms(), "principal": emulator.principal_of(key), "method": scope["method"], "bucket": bucket,
+            "at_ms": now_ms(), "principal": emulator_s3.principal_of(key), "method": scope["method"], "bucket": bucket,
             "key": object_key, "query": scope.get("query_string", b"").decode("latin-1"),
             "range": header(scope["headers"], b"range"), "status": 0, "bytes_in": 0, "bytes_out": 0,
             "if_match": header(scope["headers"], b"if-match"), "if_none_match": header(scope["headers"], b"if-none-match"),

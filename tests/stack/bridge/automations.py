@@ -9,6 +9,7 @@ import time
 
 import documents
 import emulator as emu
+import emulator_events as events
 import own_api
 from context import ACCOUNT, LOCK, REGION, background, knob, log
 from documents import Refused, guarded
@@ -251,7 +252,7 @@ def set_status(execution, status):
         execution["status"] = status
         if status in TERMINAL:
             execution["end"] = emu.epoch()
-    emu.emit("aws.ssm", "EC2 Automation Execution Status-change Notification", {
+    events.emit("aws.ssm", "EC2 Automation Execution Status-change Notification", {
         "ExecutionId": execution["id"], "Definition": execution["document"], "DefinitionVersion": execution["version"],
         "Status": status, "StartTime": emu.iso_now(), "EndTime": emu.iso_now(), "Time": 0.0, "ExecutedBy": execution["by"]})
 

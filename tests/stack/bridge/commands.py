@@ -9,6 +9,7 @@ import threading
 
 import documents
 import emulator as emu
+import emulator_events as events
 import machines
 import sandbox
 from context import LOCK, REGION, after, background, knob, now_ms
@@ -170,7 +171,7 @@ def cancel(command, instance_ids):
 def change(command, invocation, status, details):
     """Move an invocation, roll it up into its command, and tell EventBridge of both."""
     invocation["status"], invocation["details"] = status, details
-    emu.emit("aws.ssm", "EC2 Command Invocation Status-change Notification", {
+    events.emit("aws.ssm", "EC2 Command Invocation Status-change Notification", {
         "command-id": command["id"], "document-name": command["document"], "instance-id": invocation["instance"],
         "requested-date-time": emu.iso_of(command["at"]), "status": status}, [machines.arn(invocation["instance"])])
     states = [i["status"] for i in command["invocations"].values()]
@@ -179,7 +180,7 @@ def change(command, invocation, status, details):
     rolled = worst if len(ended) == len(states) else ("Cancelling" if command["cancelled"] else "InProgress")
     if rolled != command["status"]:
         command["status"] = command["details"] = rolled
-        emu.emit("aws.ssm", "EC2 Command Status-change Notification", {
+        events.emit("aws.ssm", "EC2 Command Status-change Notification", {
             "command-id": command["id"], "document-name": command["document"],
             "requested-date-time": emu.iso_of(command["at"]), "expire-after": emu.iso_of(command["at"] + 7200000),
             "parameters": {}, "status": rolled})

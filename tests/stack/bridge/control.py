@@ -13,6 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 import aws_cli
 import deploy
 import emulator as emu
+import emulator_events as events
+import emulator_s3 as store
 import forwarder
 import groups
 import interfaces
@@ -21,7 +23,7 @@ import own_api
 import sandbox
 from context import KNOBS, LOCK, log, set_knobs, write_json
 
-TESTER = ("tester", "local", "local")
+TESTER = ("tester", "local", None)
 
 
 def instance(instance_id):
@@ -66,16 +68,16 @@ def op_machine_knobs(request):
 
 
 def op_tick(request):
-    return emu.tick(request.get("name", ""))
+    return events.tick(request.get("name", ""))
 
 
 def op_tamper(request):
-    return emu.tamper(request["bucket"], request["key"], int(request.get("offset", 0)))
+    return store.tamper(request["bucket"], request["key"], int(request.get("offset", 0)))
 
 
 def op_counts(request):
     with LOCK:
-        return {**emu.counts, "accepted": forwarder.accepted, "knobs": dict(KNOBS)}
+        return {**events.counts, "accepted": forwarder.accepted, "knobs": dict(KNOBS)}
 
 
 def op_call(request):
@@ -84,6 +86,11 @@ def op_call(request):
     if "Body" in params and isinstance(params["Body"], dict):
         params["Body"] = base64.b64decode(params["Body"]["base64"])
     return own_api.call(request["service"], request["api"], params, who)
+
+
+def op_role_credentials(request):
+    """Credentials of a role's session, as [access key, secret, token]."""
+    return own_api.as_role(request["role"], request["name"], emu.new_id())
 
 
 def op_invoke(request):

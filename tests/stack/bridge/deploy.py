@@ -16,7 +16,7 @@ import own_api
 import sandbox
 from context import log
 
-DEPLOYER = ("deployer", "local", "local")
+DEPLOYER = ("deployer", "local", None)
 ARTEFACTS = "lifeboat-artefacts"
 
 

@@ -1,5 +1,6 @@
 """CloudFormation types that the emulator refuses or loses something of, and that are not another engine's own."""
 import emulator as emu
+import emulator_events
 
 
 def recorded(prefix, attributes=lambda physical_id, props: {}):
@@ -20,4 +21,4 @@ RECORDED = {"AWS::CloudWatch::CompositeAlarm": "AlarmName", "AWS::DLM::Lifecycle
 def install():
     for name, key in RECORDED.items():
         emu.resource_type(name, *recorded(key, lambda i, p: {"Arn": f"arn:aws:cloudwatch:us-east-1:{emu.ACCOUNT}:alarm:{i}"}))
-    emu.extend_resource_type("AWS::Lambda::Function", emu.complete_function)
+    emu.extend_resource_type("AWS::Lambda::Function", emulator_events.complete_function)

@@ -5,6 +5,7 @@ Sources: Auto Scaling user guide (lifecycle hooks, instance lifecycle, retention
 Timers of hooks run in the emulator's seconds (knob second_ms).
 """
 import emulator as emu
+import emulator_events as events
 import machines
 from context import LOCK, after, knob, log
 
@@ -51,7 +52,7 @@ def tell(group, member, outcome):
     """`EC2 Instance <Launch|Terminate> <Successful|Unsuccessful>`."""
     ok = outcome.endswith("Successful")
     done = finish_activity(group, member["InstanceId"], "Successful" if ok else "Failed") or {}
-    emu.emit("aws.autoscaling", f"EC2 Instance {outcome}", {
+    events.emit("aws.autoscaling", f"EC2 Instance {outcome}", {
         "StatusCode": "InProgress" if ok else "Failed", "AutoScalingGroupName": group["AutoScalingGroupName"],
         "Description": done.get("Description", ""), "ActivityId": done.get("ActivityId", ""), "Cause": done.get("Cause", ""),
         "Details": {"Availability Zone": "us-east-1a", "Subnet ID": subnet_of(group)}, "RequestId": done.get("ActivityId", ""),
@@ -85,7 +86,7 @@ def arm(group, member, hook):
               "Origin": "EC2" if launching else "AutoScalingGroup", "Destination": "AutoScalingGroup" if launching else "EC2"}
     if hook.get("NotificationMetadata"):
         detail["NotificationMetadata"] = hook["NotificationMetadata"]
-    emu.emit("aws.autoscaling", f"EC2 Instance-{'launch' if launching else 'terminate'} Lifecycle Action", detail,
+    events.emit("aws.autoscaling", f"EC2 Instance-{'launch' if launching else 'terminate'} Lifecycle Action", detail,
              [group["AutoScalingGroupARN"]])
 
 

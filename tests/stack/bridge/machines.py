@@ -2,6 +2,7 @@
 (sandbox.py) behind it, a primary interface, and an end that frees what it held.
 """
 import emulator as emu
+import emulator_events as events
 import interfaces
 import sandbox
 from context import ACCOUNT, LOCK, REGION, after, background, knob, now_ms
@@ -27,7 +28,7 @@ def set_state(instance_id, name):
     record = emu.instances.get(instance_id)
     if record and record["State"]["Name"] != name:
         record["State"] = {"Code": STATES[name], "Name": name}
-        emu.emit("aws.ec2", "EC2 Instance State-change Notification", {"instance-id": instance_id, "state": name},
+        events.emit("aws.ec2", "EC2 Instance State-change Notification", {"instance-id": instance_id, "state": name},
                  [arn(instance_id)])
 
 

@@ -53,6 +53,8 @@ import commands_api  # noqa: E402
 import control  # noqa: E402
 import documents  # noqa: E402
 import emulator  # noqa: E402
+import emulator_events  # noqa: E402, F401
+import emulator_s3  # noqa: E402
 import formation  # noqa: E402
 import groups_api  # noqa: E402
 import interfaces_api  # noqa: E402
@@ -67,6 +69,9 @@ groups_api.install()
 documents.install()
 formation.install()
 emulator.json_actions({**documents.actions(), **commands_api.actions(), **automations.actions()})
+if emulator.AUTH:
+    for name, secret, token in (control.TESTER, control.deploy.DEPLOYER):
+        emulator_s3.register_session(name, secret, token, None, name)
 control_port = control.start()
 
 

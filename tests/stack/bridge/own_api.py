@@ -8,6 +8,7 @@ from botocore import xform_name
 from botocore.config import Config
 
 import emulator as emu
+import emulator_s3
 from context import REGION
 
 _clients, _lock = {}, threading.Lock()
@@ -18,7 +19,7 @@ def as_role(role_arn, name, session):
     if not emu.AUTH or not role_arn:
         return name, "local", "local"
     key = "ASIA" + session.replace("-", "").upper()[:16]
-    emu.register_session(key, "local", "local", role_arn, session)
+    emulator_s3.register_session(key, "local", "local", role_arn, name)
     return key, "local", "local"
 
 

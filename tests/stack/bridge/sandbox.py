@@ -10,6 +10,7 @@ import shutil
 import signal
 
 import emulator
+import emulator_s3
 from context import BRIDGE_DIR, KNOBS, LOCK, REGION, STACK_DIR, STANDINS_DIR, write_json
 
 _addresses = {"next": 1}
@@ -68,7 +69,7 @@ def create(record):
     secret, token = "local", "local"
     if emulator.AUTH:
         profile = (record.get("IamInstanceProfile") or {}).get("Arn", "")
-        emulator.register_session(access_key(instance_id), secret, token, emulator.role_of_profile(profile), instance_id)
+        emulator_s3.register_session(access_key(instance_id), secret, token, emulator_s3.role_of_profile(profile), instance_id)
     write_json(os.path.join(base, ".standin", "machine.json"), {
         "instance": instance_id, "address": record["PrivateIpAddress"], "region": REGION, "disks": disks,
         "endpoint": os.environ["AWS_ENDPOINT_URL"], "access_key": access_key(instance_id), "secret_key": secret,

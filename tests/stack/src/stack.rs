@@ -200,18 +200,28 @@ impl Stack {
         self.sdk_config_as("tester").await
     }
 
-    /// SDK configuration for a caller of your own naming (letters, digits, `-`, `:`).
+    /// SDK configuration for a caller of your own naming (letters, digits, `-`, `:`). A stack with `enforce_iam` knows no such
+    /// caller: there it is [`Self::sdk_config_of_role`].
     pub async fn sdk_config_as(&self, principal: &str) -> SdkConfig {
+        self.configured(Credentials::new(principal, "local", None, None, "lifeboat-stack")).await
+    }
+
+    /// SDK configuration of a role's session. In a stack with `enforce_iam` the role's policies decide what it may do.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn sdk_config_of_role(&self, role_arn: &str) -> Result<SdkConfig> {
+        let name = role_arn.rsplit('/').next().unwrap_or(role_arn);
+        let (key, secret, token): (String, String, String) =
+            self.get(&json!({"op": "role_credentials", "role": role_arn, "name": name})).await?;
+        Ok(self.configured(Credentials::new(key, secret, Some(token), None, "lifeboat-stack")).await)
+    }
+
+    async fn configured(&self, credentials: Credentials) -> SdkConfig {
         aws_config::defaults(BehaviorVersion::latest())
             .region(Region::from_static(crate::REGION))
             .endpoint_url(self.endpoint())
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-                principal,
-                "local",
-                None,
-                None,
-                "lifeboat-stack",
-            )))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .load()
             .await

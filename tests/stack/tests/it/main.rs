@@ -4,6 +4,8 @@
 mod address;
 mod groups;
 mod host;
+mod product;
+mod rights;
 mod s3;
 mod small;
 mod stacks;

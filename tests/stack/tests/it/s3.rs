@@ -135,7 +135,8 @@ async fn tampering_changes_the_bytes_and_nothing_that_a_listing_shows() -> Resul
     let checked = s3.get_object().bucket(bucket).key("chunk").send().await?.body.collect().await;
     assert!(checked.is_err(), "the stored checksum should no longer fit");
     let unchecked = stack.sdk_config().await.into_builder();
-    let unchecked = unchecked.response_checksum_validation(aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired).build();
+    let unchecked =
+        unchecked.response_checksum_validation(aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired).build();
     let unchecked = aws_sdk_s3::Client::new(&unchecked);
     for id in [None, Some(version.to_owned())] {
         let got = unchecked.get_object().bucket(bucket).key("chunk").set_version_id(id).send().await?;
