@@ -264,3 +264,6 @@ fn not_for_us(policy: &FlipPolicy, hint: &Hint) -> Option<String> {
         Hint::NotForUs { reason } => Some(reason.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;
