@@ -323,7 +323,10 @@ pub fn after_post(id: &str, include: &[String], answer: PostAnswer) -> Decision 
         }
         PostAnswer::Silent(detail) => Decision::Wait(WaitReason::Running { detail }),
         PostAnswer::Refused(message) => {
-            let ours = message.contains(id) && (message.contains("already") || message.contains("check if backup"));
+            // Our own id is known already: it was asked for, by us, and its reply was lost. The last text is what
+            // Weaviate says of an id that was cancelled (facts §1.5).
+            let known = ["already exists", "already in progress", "%!w(<nil>)"];
+            let ours = message.contains(id) && known.iter().any(|text| message.contains(text));
             // Weaviate has one slot; and it takes nothing just after its start or while it reindexes (facts §1.5).
             let busy = ["already in progress", "startup window", "reindex in flight"];
             if ours {

@@ -177,9 +177,9 @@ async fn post<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
     let answer = match ports.nodes.at(&open.address).create_backup(&named.backup_id, &include).await {
         Ok(accepted) => PostAnswer::Accepted(accepted.classes),
         Err(error @ NodeError::Unknown { .. }) => PostAnswer::Silent(error.to_string()),
-        Err(error @ (NodeError::NotFound { .. } | NodeError::Unauthorized { .. } | NodeError::Refused { .. })) => {
-            PostAnswer::Refused(error.to_string())
-        }
+        // Only the message: what was asked names the id too, and would make every refusal look like "already there".
+        Err(NodeError::Refused { message, .. } | NodeError::NotFound { message, .. }) => PostAnswer::Refused(message),
+        Err(error @ NodeError::Unauthorized { .. }) => PostAnswer::Refused(error.to_string()),
     };
     session.did("asked Weaviate");
     match create::after_post(named.backup_id.as_str(), &include, answer) {

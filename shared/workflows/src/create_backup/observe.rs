@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) etag: Option<String>,
     pub(super) written_at: Timestamp,
     pub(super) member: MemberState,
+    /// What proves that the instance is gone, if it is.
+    pub(super) gone: Option<String>,
 }
 
 pub(super) async fn state<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
@@ -49,12 +51,24 @@ pub(super) async fn state<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C:
     let ownership = ownership.map(|o| o.value);
     let (etag, written_at) = run.as_ref().map_or((None, now), |r| (Some(r.etag.clone()), r.last_modified));
     let run = run.map(|r| r.value).unwrap_or_default();
-    let instance = run.open.as_ref().map(|o| &o.instance).or(ownership.as_ref().map(|o| &o.owner));
-    let member = instance.map_or(MemberState::Gone, |instance| member(&group, instance));
-    Ok(State { ownership, pointer: pointer.map(|p| p.value), run, etag, written_at, member })
+    let looked_at = match (&run.open, &ownership) {
+        (Some(open), _) => Some((&open.instance, &open.address)),
+        (None, Some(owner)) => Some((&owner.owner, &owner.owner_address)),
+        (None, None) => None,
+    };
+    let (mut member, mut proof) = (MemberState::Gone, None);
+    if let Some((instance, address)) = looked_at {
+        member = member_of(&group, instance);
+        proof = gone(ports.hosts, &ports.nodes.at(address), &member, instance).await?;
+        // Auto Scaling keeps a dead instance under its terminate hook until somebody answers it.
+        if proof.is_some() {
+            member = MemberState::Gone;
+        }
+    }
+    Ok(State { ownership, pointer: pointer.map(|p| p.value), run, etag, written_at, member, gone: proof })
 }
 
-fn member(group: &GroupState, instance: &InstanceId) -> MemberState {
+fn member_of(group: &GroupState, instance: &InstanceId) -> MemberState {
     let Some(state) = group.state_of(instance) else { return MemberState::Gone };
     let elsewhere = |name: &str| MemberState::Elsewhere(name.to_owned());
     match state {
@@ -137,7 +151,7 @@ pub(super) async fn besides<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, 
         }
         CreatePhase::Asked => {
             let stored = stored(ports.bucket, id).await?;
-            let gone = gone(ports.hosts, &node, state, open).await?;
+            let gone = state.gone.clone();
             let answer = match gone {
                 Some(_) => Answer::Silent("the node is gone".to_owned()),
                 None => match node.backup_status(id).await {
@@ -157,7 +171,7 @@ pub(super) async fn besides<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, 
             };
             Ok(Sight::Progress { stored, answer, expected, gone })
         }
-        CreatePhase::Saved => after(ports, state, open, id, &node).await,
+        CreatePhase::Saved => after(ports, state, id, &node).await,
         CreatePhase::Handed => Ok(Sight::Verdict(verdict(ports.bucket, state, id).await?)),
     }
 }
@@ -180,35 +194,36 @@ async fn stored<B: Bucket>(bucket: &B, id: &BackupId) -> Result<Stored, Error> {
     })
 }
 
-/// The proof that the instance is gone, if it is: Auto Scaling does not list it, SSM has lost it, and it does not
-/// answer. No one of the three is enough.
+/// The proof that an instance is gone, if it is. No one sign is enough: SSM calls an instance online for minutes after
+/// its end, Auto Scaling lists a dead one under its hook, and a node that does not answer may only be slow.
 async fn gone<H: Hosts, N: Node>(
     hosts: &H,
     node: &N,
-    state: &State,
-    open: &OpenBackup,
+    member: &MemberState,
+    instance: &InstanceId,
 ) -> Result<Option<String>, Error> {
-    if state.member != MemberState::Gone {
-        return Ok(None);
-    }
-    let agent = match hosts.agent(&open.instance).await? {
+    let listed = match member {
+        MemberState::InService => return Ok(None),
+        MemberState::Leaving => "as Terminating:Wait",
+        MemberState::Elsewhere(state) => state,
+        MemberState::Gone => "no more",
+    };
+    let agent = match hosts.agent(instance).await? {
         Agent::Online { .. } => return Ok(None),
-        Agent::Absent => "does not know",
+        // It may come back, unless Auto Scaling has ended it.
+        Agent::Lost if *member != MemberState::Gone => return Ok(None),
         Agent::Lost => "has lost",
+        Agent::Absent => "does not know",
     };
     if matches!(node.live().await, Ok(true)) {
         return Ok(None);
     }
-    Ok(Some(format!(
-        "Auto Scaling does not list {0} any more, SSM {agent} it, and {1} does not answer",
-        open.instance, open.address
-    )))
+    Ok(Some(format!("Auto Scaling lists {instance} {listed}, SSM {agent} it, and its node does not answer")))
 }
 
 async fn after<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
     ports: &Ports<'_, B, M, G, N, H, C>,
     state: &State,
-    open: &OpenBackup,
     id: &BackupId,
     node: &N::Node,
 ) -> Result<Sight, Error> {
@@ -216,7 +231,7 @@ async fn after<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
     if store::read::<ObservedAfter>(ports.bucket, &key).await?.is_some() {
         return Ok(Sight::AfterRecorded);
     }
-    if let Some(proof) = gone(ports.hosts, node, state, open).await? {
+    if let Some(proof) = state.gone.clone() {
         return Ok(Sight::After(AfterObservation::NodeGone { proof }));
     }
     let Some(expected) = store::read::<Expectations>(ports.bucket, &Key::Expectations(id.clone())).await? else {

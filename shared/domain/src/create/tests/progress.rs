@@ -226,7 +226,11 @@ fn the_answer_to_the_request_is_ours_busy_or_a_refusal() {
     for busy in ["backup other already in progress", "backup blocked: runtime-reindex in flight on this shard"] {
         assert!(matches!(answer(PostAnswer::Refused(busy.into())), Decision::Wait(WaitReason::Busy { .. })), "{busy}");
     }
-    for refusal in ["class A doesn't exist", "no available classes to backup, there's nothing to do here"] {
+    for refusal in [
+        "check if backup \"b_1\" exists at \"s3://x\": Access Denied",
+        "class A doesn't exist",
+        "no available classes to backup, there's nothing to do here",
+    ] {
         assert_eq!(close_code(&answer(PostAnswer::Refused(refusal.into()))), "not_taken");
     }
     assert!(matches!(answer(PostAnswer::Silent("500".into())), Decision::Wait(WaitReason::Running { .. })));
