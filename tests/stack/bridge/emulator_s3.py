@@ -7,7 +7,7 @@ import json
 import time
 
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import ec2, iam, s3, sts
+from ministack.services import autoscaling, ec2, iam, s3, sts
 
 from context import ACCOUNT, REGION
 
@@ -106,10 +106,14 @@ def named_resources(service, headers, body, params):
             return [arn("ssm", f"automation-execution/{data.get('AutomationExecutionId')}")]
         if action.endswith("Document"):
             return [arn("ssm", f"document/{name}")]
+    def one(key):
+        value = params.get(key)
+        return value[0] if isinstance(value, list) and value else value
+    if service == "autoscaling" and one("InstanceId") and not one("AutoScalingGroupName"):
+        for name, group in autoscaling._asgs.items():
+            if any(m["InstanceId"] == one("InstanceId") for m in group["Instances"]):
+                return [arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{name}")]
     if service == "ec2":
-        def one(key):
-            value = params.get(key)
-            return value[0] if isinstance(value, list) and value else value
         action, interface, instance = one("Action"), one("NetworkInterfaceId"), one("InstanceId")
         attached = one("AttachmentId") or one("Attachment.AttachmentId")
         record = next((r for r in ec2._network_interfaces.values() if r["NetworkInterfaceId"] == interface

@@ -152,6 +152,9 @@ def destroy(instance_id):
                 gone.append(pid)
             except ProcessLookupError:
                 pass
+    for container in containers(instance_id):
+        path = os.path.join(root(instance_id), ".standin", "containers", container["id"][:12], "state.json")
+        write_json(path, {**container, "status": "exited", "exit_code": 137})
     for name in os.listdir(root(instance_id)) if os.path.isdir(root(instance_id)) else []:
         if name not in (".standin", "calls.ndjson", "knobs.json"):
             path = os.path.join(root(instance_id), name)

@@ -4,12 +4,27 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// Build the packages and answer where their binaries are: name → file. `show` gets cargo's own lines.
+/// What this process has built already: the sources do not change under a test run.
+static BUILT: Mutex<BTreeMap<Vec<String>, BTreeMap<String, PathBuf>>> = Mutex::new(BTreeMap::new());
+
+/// The packages' binaries, built at most once by this process: name → file. `show` gets cargo's own lines.
 pub(crate) fn build(packages: &[String], show: &(dyn Fn(&str) + Sync)) -> Result<BTreeMap<String, PathBuf>> {
+    // Held while building: stacks that start together wait for one build.
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = built.get(packages) {
+        return Ok(known.clone());
+    }
+    let fresh = build_now(packages, show)?;
+    built.insert(packages.to_vec(), fresh.clone());
+    Ok(fresh)
+}
+
+fn build_now(packages: &[String], show: &(dyn Fn(&str) + Sync)) -> Result<BTreeMap<String, PathBuf>> {
     if packages.is_empty() {
         return Ok(BTreeMap::new());
     }

@@ -55,7 +55,7 @@ impl Stack {
     pub async fn start_empty(options: StackOptions, progress: &dyn Progress) -> Result<Self> {
         let mut took = Vec::new();
         let begun = begin(progress, Step::Provision);
-        let python = tokio::task::block_in_place(|| provision::python(&|line| progress.detail(Step::Provision, line)))?;
+        let python = blocking(|| provision::python(&|line| progress.detail(Step::Provision, line)))?;
         took.push((Step::Provision, end(progress, Step::Provision, begun)));
 
         let begun = begin(progress, Step::Build);
@@ -66,9 +66,7 @@ impl Stack {
         if matches!(options.node, Node::Double) {
             packages.push(DOUBLE.to_owned());
         }
-        binaries.extend(tokio::task::block_in_place(|| {
-            binaries::build(&packages, &|line| progress.detail(Step::Build, line))
-        })?);
+        binaries.extend(blocking(|| binaries::build(&packages, &|line| progress.detail(Step::Build, line)))?);
         took.push((Step::Build, end(progress, Step::Build, begun)));
 
         let begun = begin(progress, Step::Emulate);
@@ -449,6 +447,14 @@ impl Drop for Stack {
 
 /// The package and binary of the Weaviate double.
 const DOUBLE: &str = "lifeboat-node";
+
+/// Run something that takes its time, letting the runtime's other tasks go on where it can.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        tokio::runtime::RuntimeFlavor::CurrentThread => work(),
+        _ => tokio::task::block_in_place(work),
+    }
+}
 
 fn begin(progress: &dyn Progress, step: Step) -> Instant {
     progress.begin(step);

@@ -8,10 +8,14 @@ use serde_json::{Value, json};
 
 use crate::small::{SOON, file, instance_in};
 
-async fn stack(node: Node) -> Result<Stack> {
+async fn stack(node: Node, enforce_iam: bool) -> Result<Stack> {
     let names = ["create-backup", "verify-checksums", "flip-manifest", "drive-restore"];
     let functions = Functions::Given(BTreeMap::from(names.map(|name| (name.to_owned(), file("echo-bootstrap")))));
-    Stack::start(StackOptions { functions, node, ..StackOptions::default() }.knob("schedules", false), &Silent).await
+    Stack::start(
+        StackOptions { functions, node, enforce_iam, ..StackOptions::default() }.knob("schedules", false),
+        &Silent,
+    )
+    .await
 }
 
 /// Run a document with these parameters beside those that the stack knows; the answer on stdout.
@@ -49,7 +53,7 @@ async fn run(stack: &Stack, document: &str, instance: &str, job: &str) -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_products_template_deploys_and_its_host_script_starts_a_node_that_can_be_killed() -> Result<()> {
-    let stack = stack(Node::Double).await?;
+    let stack = stack(Node::Double, false).await?;
     let launched = instance_in(&stack, "Pending:Wait", &[]).await?;
     let id = launched.instance.as_str();
     stack.wait_for("the agent", SOON, || async { Ok(stack.instance(id).await?.agent.then_some(())) }).await?;
@@ -96,7 +100,7 @@ async fn the_products_template_deploys_and_its_host_script_starts_a_node_that_ca
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_of_the_host_can_be_made_to_fail_and_the_script_says_which() -> Result<()> {
-    let stack = stack(Node::None).await?;
+    let stack = stack(Node::None, false).await?;
     let launched = instance_in(&stack, "Pending:Wait", &[]).await?;
     let id = launched.instance.as_str();
     stack.wait_for("the agent", SOON, || async { Ok(stack.instance(id).await?.agent.then_some(())) }).await?;
@@ -105,5 +109,25 @@ async fn a_command_of_the_host_can_be_made_to_fail_and_the_script_says_which() -
     assert_eq!((&failed["ok"], &failed["step"], &failed["code"]), (&json!(false), &json!("mount"), &json!(4)));
     let calls: Vec<_> = stack.host_calls(id).await?.into_iter().map(|call| call.argv[0].clone()).collect();
     ensure!(calls.contains(&"mkfs.xfs".to_owned()) && calls.contains(&"mount".to_owned()), "{calls:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nodes_role_suffices_for_the_host_script_and_for_nothing_in_the_manifests() -> Result<()> {
+    let stack = stack(Node::Double, true).await?;
+    let launched = instance_in(&stack, "Pending:Wait", &[]).await?;
+    let id = launched.instance.as_str();
+    stack.wait_for("the agent", SOON, || async { Ok(stack.instance(id).await?.agent.then_some(())) }).await?;
+    let prepared = run(&stack, "PrepareHostDocumentName", id, "run-1-prepare-1").await?;
+    ensure!(prepared["ok"] == true, "{prepared}");
+    let role = stack.call("iam", "get_role", json!({"RoleName": stack.resource("NodeRole")?})).await??;
+    let role = role["Role"]["Arn"].as_str().context("role")?;
+    let s3 = aws_sdk_s3::Client::new(&stack.sdk_config_of_role(role).await?);
+    let put =
+        |key: &str| s3.put_object().bucket(stack.output("BucketName").unwrap()).key(key).body(b"1".to_vec().into());
+    put("backups/a/backup_config.json").send().await?;
+    for key in ["manifests/a/manifest.json", "latest_weaviate_backup.manifest.json", "ownership.json"] {
+        ensure!(put(key).if_none_match("*").send().await.is_err(), "the node may write {key}");
+    }
     Ok(())
 }

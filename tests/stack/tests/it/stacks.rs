@@ -104,6 +104,46 @@ async fn nothing_outlives_the_stack() -> Result<()> {
     Ok(())
 }
 
+/// Not a test: what the next one starts in a process of its own, to kill it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "holds a stack until it is killed; run by a_killed_owner_leaves_nothing_behind"]
+async fn hold_a_stack_until_killed() -> Result<()> {
+    let mut stack = stack().await?;
+    stack.keep();
+    crate::small::serving(&stack).await?;
+    std::fs::write(
+        std::env::var("LIFEBOAT_TEST_HELD").context("LIFEBOAT_TEST_HELD")?,
+        stack.dir().to_string_lossy().as_bytes(),
+    )?;
+    std::future::pending::<()>().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_owner_leaves_nothing_behind() -> Result<()> {
+    let told = std::env::temp_dir().join(format!("lifeboat-held-{}", std::process::id()));
+    let mut owner = std::process::Command::new(std::env::current_exe()?)
+        .args(["--exact", "stacks::hold_a_stack_until_killed", "--ignored"])
+        .env("LIFEBOAT_TEST_HELD", &told)
+        .stdout(std::process::Stdio::null())
+        .spawn()?;
+    let deadline = std::time::Instant::now() + 3 * SOON;
+    while !told.exists() && std::time::Instant::now() < deadline {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let dir = std::path::PathBuf::from(std::fs::read_to_string(&told).context("the owner did not start its stack")?);
+    std::fs::remove_file(&told)?;
+    assert!(!mentions(&dir).is_empty());
+    owner.kill()?;
+    owner.wait()?;
+    while !mentions(&dir).is_empty() && std::time::Instant::now() < deadline {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(mentions(&dir), Vec::<String>::new());
+    std::fs::remove_dir_all(&dir)?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_with_a_type_that_nobody_serves_fails_by_name() -> Result<()> {
     let mut options = options();
