@@ -57,12 +57,7 @@ impl Auth {
             }
         }
         let in_file = &file["authentication"]["apikey"];
-        let from_file = |name: &str| -> Vec<String> {
-            in_file[name]
-                .as_array()
-                .map(|items| items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-                .unwrap_or_default()
-        };
+        let from_file = |name: &str| strings(&in_file[name]);
         let prefer = |env_list: Vec<String>, name: &str| if env_list.is_empty() { from_file(name) } else { env_list };
         let keys = if on("AUTHENTICATION_APIKEY_ENABLED") || in_file["enabled"] == Value::Bool(true) {
             let keys = prefer(list("AUTHENTICATION_APIKEY_ALLOWED_KEYS"), "allowed_keys");
@@ -75,9 +70,13 @@ impl Auth {
             Some(value) if truthy(value) => true,
             Some(_) | None => keys.is_none(),
         };
-        let admin_list = on("AUTHORIZATION_ADMINLIST_ENABLED").then(|| AdminList {
-            users: list("AUTHORIZATION_ADMINLIST_USERS"),
-            read_only: list("AUTHORIZATION_ADMINLIST_READONLY_USERS"),
+        let listed = &file["authorization"]["admin_list"];
+        let admin_list = (on("AUTHORIZATION_ADMINLIST_ENABLED") || listed["enabled"] == Value::Bool(true)).then(|| {
+            let prefer = |names: Vec<String>, name: &str| if names.is_empty() { strings(&listed[name]) } else { names };
+            AdminList {
+                users: prefer(list("AUTHORIZATION_ADMINLIST_USERS"), "users"),
+                read_only: prefer(list("AUTHORIZATION_ADMINLIST_READONLY_USERS"), "read_only_users"),
+            }
         });
         let rbac = (on("AUTHORIZATION_RBAC_ENABLED") || on("AUTHORIZATION_ENABLE_RBAC"))
             .then(|| Rbac { root: list("AUTHORIZATION_RBAC_ROOT_USERS"), grants: knobs.rbac_grants.clone() });
@@ -168,6 +167,10 @@ impl Auth {
     }
 }
 
+fn strings(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 fn forbidden(name: &str, verb: char, resources: &[String]) -> String {
     format!(
         "authorization, forbidden action: user '{name}' has insufficient permissions to {verb} [{}]",
@@ -184,7 +187,9 @@ fn backup_resources(classes: &[String]) -> Vec<String> {
 
 fn pair(keys: Vec<String>, users: &[String]) -> Result<Vec<(String, String)>, String> {
     if keys.is_empty() {
-        return Err("invalid apikey config: need at least one valid allowed key".to_owned());
+        return Err(
+            "apikey client could not start up: invalid apikey config: need at least one valid allowed key".to_owned()
+        );
     }
     match users {
         [] => Err("invalid apikey config: need at least one user".to_owned()),

@@ -12,7 +12,7 @@ use clap::Parser;
 use crate::auth::Auth;
 use crate::config_file;
 use crate::knobs::Knobs;
-use crate::mode::Mode;
+use crate::mode;
 
 /// The real server's flags. Those that have no meaning for a double are accepted and ignored.
 #[derive(Debug, Parser)]
@@ -82,7 +82,8 @@ pub(crate) struct Config {
     pub(crate) rest_search: bool,
     pub(crate) auto_schema: bool,
     pub(crate) default_limit: usize,
-    pub(crate) mode: Mode,
+    /// `OPERATIONAL_MODE`; a word that is not a mode is ignored.
+    pub(crate) mode: String,
     /// File of runtime overrides and how often it is read.
     pub(crate) overrides: Option<(PathBuf, Duration)>,
 }
@@ -147,10 +148,9 @@ impl Config {
                 None => 10,
                 Some(text) => text.parse().map_err(|_| format!("parse QUERY_DEFAULTS_LIMIT as int: {text:?}"))?,
             },
-            mode: match get("OPERATIONAL_MODE") {
-                None => Mode::ReadWrite,
-                Some(text) => Mode::parse(&text).ok_or_else(|| format!("OPERATIONAL_MODE: unknown mode {text:?}"))?,
-            },
+            mode: get("OPERATIONAL_MODE")
+                .filter(|text| mode::is_mode(text))
+                .unwrap_or_else(|| mode::READ_WRITE.to_owned()),
             overrides: if on("RUNTIME_OVERRIDES_ENABLED") { Some(overrides(&get)?) } else { None },
         };
         Ok((config, auth, knobs))

@@ -4,10 +4,15 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-/// Reads a file into a JSON value; anything that is not understood is an error.
+/// Reads a file into a JSON value. As in the real server, a file that cannot be read or is empty is silently no file
+/// at all (and leaves the server open to anyone, if nothing else asks for keys); the name must end in `.json` or `.yaml`.
 pub(crate) fn read(path: &Path) -> Result<Value, String> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("config file {} not found: {error}", path.display()))?;
+    let Some(text) = std::fs::read_to_string(path).ok().filter(|text| !text.is_empty()) else {
+        return Ok(Value::Null);
+    };
+    if !path.extension().is_some_and(|extension| extension == "json" || extension == "yaml") {
+        return Err(format!("config file {}: unknown extension, use .json or .yaml", path.display()));
+    }
     parse(&text).map_err(|error| format!("error parsing config file {}: {error}", path.display()))
 }
 

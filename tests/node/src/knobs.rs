@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `LIFEBOAT_NODE_VERSION` | version to report and to behave as (`1.38.11`) |
 //! | `LIFEBOAT_NODE_ROUND_SCALE` | factor on the 2 s and 10 s polling rounds of create and restore (`1`); `0.01` for tests |
-//! | `LIFEBOAT_NODE_ACCESS_LOG` | file that gets one JSON line per HTTP request: `at_ms, remote, method, path, query, user, status` |
+//! | `LIFEBOAT_NODE_ACCESS_LOG` | file that gets one JSON line per HTTP request: `at_ms, node` (the address it listens on)`, remote, method, path, query, user, status`; several nodes may share the file |
 //! | `LIFEBOAT_NODE_CRASH_AT` | the process ends by itself (exit status 86, nothing drained) at this step: `create-accepted`, `create-chunk`, `create-before-node-descriptor`, `create-before-final`, `restore-accepted`, `restore-chunk`, `restore-finalizing`, `restore-class`, `restore-before-final`, `restore-cancelling` |
 //! | `LIFEBOAT_NODE_HANG_AT` | work stops for ever at one of the same steps, the server goes on answering; only a hang at a chunk ends when it is cancelled |
 //! | `LIFEBOAT_NODE_FAIL_PUT` | comma list of `substring` or `substring#n`: the store fails each (or only the n-th) write of a key (`<id>/…`) that contains it; `backup_config.json#2` is the final write of a create |

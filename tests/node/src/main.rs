@@ -72,7 +72,7 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
     let log = knobs.access_log.as_deref().map(AccessLog::open).transpose().context("open access log")?;
     let app = Arc::new(App {
         address,
-        mode: ModeSwitch::new(config.mode),
+        mode: ModeSwitch::new(&config.mode),
         knobs: Arc::clone(&knobs),
         db: Arc::clone(&db),
         auth,
@@ -81,11 +81,17 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         rate: http::batch::Rate::default(),
         config,
     });
-    if let Some((path, _)) = &app.config.overrides {
-        app.mode.reload(path);
+    if let Some((path, _)) = &app.config.overrides
+        && !app.mode.reload(path)
+    {
+        eprintln!(
+            "lifeboat-node: could not create runtime config manager: {} is not read, now or later",
+            path.display()
+        );
     }
     if app.config.backup.cleanup_unfinished {
-        tokio::spawn(async move { backups.sweep().await });
+        // Before anything is answered: by the time the server is ready, what was unfinished is cancelled.
+        backups.sweep().await;
     }
     spawn_overrides(&app);
     spawn_flush(db, knobs.flush_after);
@@ -107,7 +113,8 @@ fn spawn_overrides(app: &Arc<App>) {
     let app = Arc::clone(app);
     tokio::spawn(async move {
         let Some((path, every)) = app.config.overrides.clone() else { return };
-        loop {
+        // A file that was not there at the start is never read.
+        while app.mode.is_watching() {
             tokio::time::sleep(every).await;
             app.mode.reload(&path);
         }

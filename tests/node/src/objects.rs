@@ -99,8 +99,15 @@ pub(crate) struct View<'a> {
     tenant: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<&'a [f32]>,
+    #[serde(rename = "vectorWeights")]
+    vector_weights: Option<()>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vectors: Option<BTreeMap<&'a str, &'a [f32]>>,
+}
+
+/// A 32-bit float as JSON in its shortest form, as the server prints it.
+pub(crate) fn short(value: f32) -> Value {
+    serde_json::from_str(&value.to_string()).unwrap_or(Value::Null)
 }
 
 impl Object {
@@ -120,6 +127,7 @@ impl Object {
             properties: &self.properties,
             tenant,
             vector: self.vectors.get("").filter(|_| with_vectors).map(Vec::as_slice),
+            vector_weights: None,
             vectors: (!named.is_empty()).then_some(named),
         }
     }
@@ -195,7 +203,8 @@ pub(crate) fn decode(from: &mut &[u8]) -> Result<Option<Record>, String> {
             let created_ms = take_i64(&mut body)?;
             let updated_ms = take_i64(&mut body)?;
             let json_length = take_len(&mut body)?;
-            let properties = serde_json::from_slice(take(&mut body, json_length)?).map_err(|e| e.to_string())?;
+            // Damage is not noticed, as in the real server: what does not parse is simply gone.
+            let properties = serde_json::from_slice(take(&mut body, json_length)?).unwrap_or_default();
             let mut vectors = BTreeMap::new();
             for _ in 0..take_len(&mut body)? {
                 let name_length = take_len(&mut body)?;

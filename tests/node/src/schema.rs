@@ -174,7 +174,7 @@ pub(crate) fn sharding_state(class: &Value, node: &str) -> Value {
         physical.insert(shard.clone(), physical_shard(&shard, node, None));
     }
     json!({
-        "indexID": name.to_lowercase(),
+        "indexID": name,
         "config": class["shardingConfig"],
         "physical": physical,
         "virtual": null,

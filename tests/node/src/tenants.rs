@@ -1,4 +1,4 @@
-//! Activity of a tenant, in the names of the API and of the sharding state.
+//! Activity of a tenant, in the names that clients send and in those that the server keeps.
 
 /// Whether a tenant's data is in memory, on disk only, or not on this node at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,16 +19,7 @@ impl Activity {
         })
     }
 
-    /// As the API prints it.
-    pub(crate) fn api(self) -> &'static str {
-        match self {
-            Self::Active => "ACTIVE",
-            Self::Inactive => "INACTIVE",
-            Self::Offloaded => "OFFLOADED",
-        }
-    }
-
-    /// As the sharding state keeps it.
+    /// As the sharding state keeps it, and as 1.38.11 lists it, whatever name it was set with.
     pub(crate) fn stored(self) -> &'static str {
         match self {
             Self::Active => "HOT",

@@ -91,8 +91,10 @@ impl Version {
     }
 
     /// The REST search routes exist at all.
+    ///
+    /// `aggregate`, `bm25` and `near-object` are in 1.38.10 and 1.38.11 and not in 1.39.0, as runs of both have shown.
     pub(crate) fn has_rest_search(&self) -> bool {
-        self.at_least(39, 0)
+        self.at_least(39, 1) || (self.minor == 38 && self.patch >= 10)
     }
 
     /// The REST search routes answer without the experimental flag.
@@ -100,14 +102,18 @@ impl Version {
         self.at_least(39, 7)
     }
 
+    /// Operational modes exist.
+    pub(crate) fn has_modes(&self) -> bool {
+        self.at_least(34, 5)
+    }
+
+    /// The distance that `nearObject` gives the object itself: not quite 0 since 1.39.0.
+    pub(crate) fn own_distance(&self) -> f32 {
+        if self.at_least(39, 0) { 5.960_464_5e-8 } else { 0.0 }
+    }
+
     /// First path segments that ReadOnly lets through.
     pub(crate) fn read_only_whitelist(&self) -> &'static [&'static str] {
-        if self.at_least(37, 0) {
-            &["backups", "graphql", "mcp"]
-        } else if self.at_least(36, 0) {
-            &["backups", "graphql"]
-        } else {
-            &["backups", "replication"]
-        }
+        if self.at_least(37, 0) { &["backups", "graphql", "mcp"] } else { &["backups", "graphql"] }
     }
 }

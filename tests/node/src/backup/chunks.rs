@@ -110,13 +110,8 @@ fn tar_up<W: Write>(root: &Path, pieces: &[Piece], to: W) -> io::Result<W> {
 pub(crate) fn unpack(bytes: &[u8], codec: Codec, root: &Path, only: Option<&[String]>) -> io::Result<()> {
     match codec {
         Codec::Plain => untar(bytes, root, only),
-        Codec::Gzip(_) => {
-            let mut decoder = GzDecoder::new(bytes);
-            untar(&mut decoder, root, only)?;
-            // The checksum is at the end of the stream: read up to it, or damage after the last entry goes unseen.
-            io::copy(&mut decoder, &mut io::sink())?;
-            Ok(())
-        }
+        // The checksum at the end of the gzip stream is never reached, as in the real server: a flipped byte may pass.
+        Codec::Gzip(_) => untar(GzDecoder::new(bytes), root, only),
     }
 }
 
@@ -190,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_and_split_files_come_back_byte_for_byte_and_a_flipped_byte_does_not() {
+    fn packed_and_split_files_come_back_byte_for_byte_and_a_cut_stream_does_not() {
         let root = std::env::temp_dir().join(format!("lifeboat-node-chunks-{}", std::process::id()));
         fs::create_dir_all(root.join("in/a")).unwrap();
         let content: Vec<u8> = (0..2500u32).map(|n| n.to_le_bytes()[0]).collect();
@@ -200,10 +195,7 @@ mod tests {
         for pieces in plan(&files, &settings()) {
             let chunk = pack(&root.join("in"), &pieces, Codec::Gzip(6)).unwrap();
             unpack(&chunk, Codec::Gzip(6), &root.join("out"), None).unwrap();
-            let mut flipped = chunk.clone();
-            let middle = flipped.len() / 2;
-            flipped[middle] ^= 1;
-            assert!(unpack(&flipped, Codec::Gzip(6), &root.join("bad"), None).is_err());
+            assert!(unpack(&chunk[..chunk.len() / 2], Codec::Gzip(6), &root.join("bad"), None).is_err());
         }
         assert_eq!(fs::read(root.join("out/a/big")).unwrap(), content);
         assert_eq!(fs::read(root.join("out/a/small")).unwrap(), b"hello");

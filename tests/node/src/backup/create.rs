@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -16,6 +18,9 @@ use super::{Backups, Target};
 use crate::auth::User;
 use crate::errors::Refusal;
 use crate::times;
+
+/// The snapshot of dynamic users that a server without any takes.
+const NO_USERS: &str = r#"{"Data":{"SecureKeyStorageById":{},"IdentifierToId":{},"IdToIdentifier":{},"Users":{},"UserKeyRevoked":{},"ImportedApiKeysWeakHash":{}},"Version":0}"#;
 
 /// A create that has been accepted.
 #[derive(Debug)]
@@ -299,7 +304,7 @@ impl Backups {
             id: job.target.id.clone(),
             classes: Vec::new(),
             rbac: None,
-            users: None,
+            users: Some(STANDARD.encode(NO_USERS)),
             status: "TRANSFERRING".to_owned(),
             version: STRUCTURE_VERSION.to_owned(),
             server_version: self.knobs.version.text().to_owned(),

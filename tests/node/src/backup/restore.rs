@@ -91,7 +91,10 @@ impl Backups {
         meta.error = String::new();
         meta.started_at = times::now();
         meta.completed_at = times::zero();
-        meta.size = 0;
+        for node in meta.nodes.values_mut().flatten() {
+            "STARTED".clone_into(&mut node.status);
+            node.error.clear();
+        }
         let committed = self.commit_restore(&target, &meta, node, &classes, config.workers()).await;
         let mut job = match committed {
             Ok(job) => job,
@@ -292,6 +295,12 @@ impl Backups {
         };
         status.clone_into(&mut descriptor.status);
         descriptor.error = error;
+        descriptor.size = 0;
+        for node in descriptor.nodes.values_mut().flatten() {
+            let own = if status == "TRANSFERRED" { "SUCCESS" } else { status };
+            own.clone_into(&mut node.status);
+            node.error.clone_from(&descriptor.error);
+        }
         if self.restore.status() == "CANCELED" {
             "CANCELED".clone_into(&mut descriptor.status);
             if descriptor.error.is_empty() {
@@ -321,9 +330,6 @@ impl Backups {
                 "FAILED".clone_into(&mut descriptor.status);
                 descriptor.error = format!("could not restore classes: [{}]", errors.join(" "));
             }
-        }
-        for node in descriptor.nodes.values_mut().flatten() {
-            descriptor.status.clone_into(&mut node.status);
         }
         self.publish_restore(&descriptor);
         self.knobs.at("restore-before-final").await;

@@ -13,6 +13,7 @@ use super::chunks;
 use super::layout::{ClassDescriptor, chunk_key};
 use super::restore::Job;
 use super::slots::{Outcome, is_cancelled, until_cancelled};
+use crate::store::StoreError;
 
 /// One chunk to fetch: its key in the store, and, when only some files of it are wanted, which.
 type Wanted = (String, Option<Vec<String>>);
@@ -74,14 +75,19 @@ impl Backups {
             () = until_cancelled(&job.cancelled) => return Err("context canceled".to_owned()),
         }
         let bytes = tokio::select! {
-            read = job.target.store.get(&job.target.place, &key) => read.map_err(|error| error.to_string())?,
+            read = job.target.store.get(&job.target.place, &key) => match read {
+                Ok(bytes) => bytes,
+                // The real client reads what is missing as empty.
+                Err(StoreError::NotFound(_)) => return Err(format!("unzip chunk {}: gzip.NewReader: EOF", short(&key))),
+                Err(error) => return Err(error.to_string()),
+            },
             () = until_cancelled(&job.cancelled) => return Err("context canceled".to_owned()),
         };
         let (staging, codec) = (staging.to_owned(), job.codec);
         tokio::task::spawn_blocking(move || chunks::unpack(&bytes, codec, &staging, only.as_deref()))
             .await
             .map_err(|error| error.to_string())?
-            .map_err(|error| format!("uncompress {key}: {error}"))
+            .map_err(|error| format!("unzip chunk {}: copy: {error}", short(&key)))
     }
 
     /// Adds the staged classes one by one. Each error is one class that did not come; the others do.
@@ -155,6 +161,13 @@ impl Backups {
             }
         }
     }
+}
+
+/// The last two segments of a key: `<Class>/chunk-<n>`.
+fn short(key: &str) -> String {
+    let mut pieces: Vec<&str> = key.rsplit('/').take(2).collect();
+    pieces.reverse();
+    pieces.join("/")
 }
 
 fn decode(text: &str) -> Result<Value, String> {

@@ -102,8 +102,7 @@ impl Backups {
         let meta = target.meta(file).await.map_err(|error| {
             if error.is_missing() {
                 Refusal::not_found(format!(
-                    "coordinator cannot get status: metadata not found: \"\": {error} store: {{{} {{}}}}",
-                    target.id
+                    "coordinator cannot get status: metadata not found: \"\": {error} store: {{0001-01-01 00:00:00 +0000 UTC      }}"
                 ))
             } else {
                 Refusal::internal(format!("coordinator cannot get status: \"\": {error}"))

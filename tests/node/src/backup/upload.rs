@@ -155,7 +155,7 @@ impl Backups {
             .map_err(|error| format!("producer: {error}"))?;
         let key = job.target.key(&format!("{}/{key}", self.node));
         tokio::select! {
-            sent = job.target.store.put_chunk(&job.target.place, &key, bytes) => sent.map_err(|error| error.to_string()),
+            sent = job.target.store.put_chunk(&job.target.place, &key, bytes) => sent.map_err(|error| format!("producer: %!w(<nil>), consumer: {error}")),
             () = until_cancelled(&job.cancelled) => Err(CANCELED.to_owned()),
         }
     }

@@ -6,7 +6,7 @@ use super::parser::{Field, parse};
 use crate::collection::Collection;
 use crate::db::Db;
 use crate::knobs::Knobs;
-use crate::objects::ObjectId;
+use crate::objects::{ObjectId, short};
 use crate::search::filter::Filter;
 use crate::search::{Hit, Query, Ranking, count, search};
 
@@ -20,7 +20,7 @@ pub(crate) fn execute(
 ) -> Value {
     let fields = match parse(query, variables) {
         Ok(fields) => fields,
-        Err(message) => return failed(&message, Vec::new()),
+        Err(message) => return failed(&message),
     };
     let mut data = Map::new();
     let mut errors = Vec::new();
@@ -32,11 +32,11 @@ pub(crate) fn execute(
             else {
                 // The real schema has no such field, so nothing at all is answered.
                 let of = if field.name == "Aggregate" { "AggregateObjectsObj" } else { "GetObjectsObj" };
-                return failed(&format!("Cannot query field {:?} on type {of:?}.", class_field.name), Vec::new());
+                return failed(&format!("Cannot query field {:?} on type {of:?}.", class_field.name));
             };
             let answer = match field.name.as_str() {
                 "Aggregate" => aggregate(&class, class_field, knobs),
-                _ => get(&class, class_field, default_limit),
+                _ => get(&class, class_field, default_limit, knobs),
             };
             match answer {
                 Ok(answer) => {
@@ -57,13 +57,14 @@ pub(crate) fn execute(
     response
 }
 
-fn failed(message: &str, path: Vec<&str>) -> Value {
-    json!({"data": null, "errors": [error(message, &path)]})
+/// Nothing was executed: there is no `data` at all.
+fn failed(message: &str) -> Value {
+    json!({"errors": [error(message, &[])]})
 }
 
 fn error(message: &str, path: &[&str]) -> Value {
     let path = if path.is_empty() { Value::Null } else { json!(path) };
-    json!({"locations": [{"column": 2, "line": 1}], "message": message, "path": path})
+    json!({"locations": [{"column": 12, "line": 1}], "message": message, "path": path})
 }
 
 fn only(field: &Field, known: &[&str]) -> Result<(), String> {
@@ -106,14 +107,14 @@ fn aggregate(class: &Collection, field: &Field, knobs: &Knobs) -> Result<Value, 
     Ok(json!([{"meta": {"count": counted}}]))
 }
 
-fn get(class: &Collection, field: &Field, default_limit: usize) -> Result<Value, String> {
+fn get(class: &Collection, field: &Field, default_limit: usize, knobs: &Knobs) -> Result<Value, String> {
     only(field, &["tenant", "where", "limit", "offset", "after", "bm25", "nearObject"])?;
     let ranking = match (field.arguments.get("bm25"), field.arguments.get("nearObject")) {
         (Some(_), Some(_)) => {
             return Err("conflict: both near<Media> and keyword-based (bm25) arguments present, choose one".to_owned());
         }
         (Some(bm25), None) => keyword(bm25),
-        (None, Some(near)) => near_object(near)?,
+        (None, Some(near)) => near_object(near, knobs.version.own_distance())?,
         (None, None) => Ranking::ById { after: text(field, "after").and_then(|id| id.parse().ok()) },
     };
     let query = Query {
@@ -135,7 +136,7 @@ fn keyword(bm25: &Value) -> Ranking {
     }
 }
 
-fn near_object(near: &Value) -> Result<Ranking, String> {
+fn near_object(near: &Value, own: f32) -> Result<Ranking, String> {
     let id = near["id"]
         .as_str()
         .or_else(|| near["beacon"].as_str().and_then(|beacon| beacon.rsplit('/').next()))
@@ -143,7 +144,7 @@ fn near_object(near: &Value) -> Result<Ranking, String> {
     let id: ObjectId = id.parse().map_err(|()| format!("nearObject: invalid UUID {id:?}"))?;
     #[expect(clippy::cast_possible_truncation, reason = "the server keeps distances as 32-bit floats")]
     let max_distance = near["distance"].as_f64().map(|distance| distance as f32);
-    Ok(Ranking::Near { id, vector: near["targetVectors"][0].as_str().map(str::to_owned), max_distance })
+    Ok(Ranking::Near { id, vector: near["targetVectors"][0].as_str().map(str::to_owned), max_distance, own })
 }
 
 fn select(hit: &Hit, fields: &[Field]) -> Value {
@@ -159,18 +160,22 @@ fn select(hit: &Hit, fields: &[Field]) -> Value {
     Value::Object(out)
 }
 
+fn vector(values: Option<&Vec<f32>>) -> Value {
+    values.map_or(Value::Null, |values| values.iter().map(|value| short(*value)).collect())
+}
+
 fn additional(hit: &Hit, field: &Field) -> Value {
     let object = &hit.object;
     match field.name.as_str() {
         "id" => json!(object.id.to_string()),
         // A string in the real server; one that is "0" when nothing was scored.
-        "score" => json!(hit.score.map_or_else(|| "0".to_owned(), |score| score.to_string())),
-        "distance" => json!(hit.distance),
+        "score" => json!(hit.score.unwrap_or_default().to_string()),
+        "distance" => hit.distance.map_or(Value::Null, short),
         "creationTimeUnix" => json!(object.created_ms.to_string()),
         "lastUpdateTimeUnix" => json!(object.updated_ms.to_string()),
-        "vector" => json!(object.vectors.get("")),
+        "vector" => vector(object.vectors.get("")),
         "vectors" => Value::Object(
-            field.fields.iter().map(|name| (name.name.clone(), json!(object.vectors.get(&name.name)))).collect(),
+            field.fields.iter().map(|name| (name.name.clone(), vector(object.vectors.get(&name.name)))).collect(),
         ),
         _ => Value::Null,
     }

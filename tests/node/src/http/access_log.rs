@@ -23,6 +23,7 @@ pub(crate) struct AccessLog {
 pub(crate) struct Entry {
     at_ms: i64,
     remote: Option<String>,
+    node: String,
     method: String,
     path: String,
     query: String,
@@ -30,7 +31,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Takes what is needed from the request. An `access_token` in the query is left out.
-    pub(crate) fn new(request: &Request, remote: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(request: &Request, remote: Option<SocketAddr>, node: SocketAddr) -> Self {
         let query: Vec<&str> = request
             .uri()
             .query()
@@ -41,6 +42,7 @@ impl Entry {
         Self {
             at_ms: times::now().as_millisecond(),
             remote: remote.map(|address| address.to_string()),
+            node: node.to_string(),
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             query: query.join("&"),
@@ -57,7 +59,7 @@ impl AccessLog {
     /// Appends one line. `user` is absent for anonymous and for refused requests.
     pub(crate) fn write(&self, entry: Entry, user: Option<String>, status: StatusCode) {
         let line = json!({
-            "at_ms": entry.at_ms, "remote": entry.remote, "method": entry.method, "path": entry.path,
+            "at_ms": entry.at_ms, "node": entry.node, "remote": entry.remote, "method": entry.method, "path": entry.path,
             "query": entry.query, "user": user, "status": status.as_u16(),
         });
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,8 @@
 //! Writing objects: batches and single ones go the same way.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -35,23 +35,20 @@ struct Item<'a> {
     result: Value,
 }
 
-/// Objects written in the last second, for `/v1/nodes`.
+/// What `/v1/nodes` calls a rate: what the last batch was, for ever. It never falls back to 0.
 #[derive(Debug, Default)]
 pub(crate) struct Rate {
-    recent: Mutex<VecDeque<(Instant, usize)>>,
+    last: AtomicUsize,
 }
 
 impl Rate {
-    fn add(&self, count: usize) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.push_back((Instant::now(), count));
-        recent.retain(|(at, _)| at.elapsed() < Duration::from_secs(1));
+    fn set(&self, count: usize) {
+        self.last.store(count, Ordering::Relaxed);
     }
 
-    /// Objects a second.
+    /// The left-over.
     pub(crate) fn per_second(&self) -> usize {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.iter().filter(|(at, _)| at.elapsed() < Duration::from_secs(1)).map(|(_, count)| count).sum()
+        self.last.load(Ordering::Relaxed)
     }
 }
 
@@ -133,7 +130,7 @@ fn check_dimensions(shard: &Shard, vectors: &BTreeMap<String, Vec<f32>>) -> Resu
 
 /// Stores routed objects shard by shard and returns them as stored, in the order given.
 pub(crate) fn store(app: &App, routed: Vec<Routed>) -> Result<Vec<(Routed, Arc<Object>)>, Refusal> {
-    app.rate.add(routed.len());
+    app.rate.set(routed.len());
     let mut by_shard: Vec<(Arc<Shard>, Vec<usize>, Vec<Object>)> = Vec::new();
     for (at, item) in routed.iter().enumerate() {
         let place = match by_shard.iter().position(|(shard, _, _)| Arc::ptr_eq(shard, &item.shard)) {

@@ -25,7 +25,7 @@ use crate::backup::Backups;
 use crate::config::Config;
 use crate::db::Db;
 use crate::errors::Refusal;
-use crate::mode::ModeSwitch;
+use crate::mode::{self, ModeSwitch};
 use access_log::AccessLog;
 
 /// What every handler reaches.
@@ -81,12 +81,28 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             .route("/v1/search/{class}/bm25", post(search::bm25))
             .route("/v1/search/{class}/near-object", post(search::near_object));
     }
-    router
+    let routes = router
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
-        .layer(from_fn_with_state(Arc::clone(&app), gate))
         .layer(DefaultBodyLimit::disable())
-        .with_state(app)
+        .with_state(Arc::clone(&app));
+    // The gate stands outside, because it rewrites paths before they are matched.
+    Router::new().fallback_service(routes).layer(from_fn_with_state(app, gate))
+}
+
+/// Takes dots and double slashes out of a path, as the real server does after it has looked at the operational mode.
+fn clean(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                kept.pop();
+            }
+            other => kept.push(other),
+        }
+    }
+    format!("/{}", kept.join("/"))
 }
 
 async fn unknown_path(request: Request) -> Refusal {
@@ -98,7 +114,7 @@ async fn unknown_method(request: Request) -> Refusal {
 }
 
 async fn gate(State(app): Shared, mut request: Request, next: Next) -> Response {
-    let entry = app.log.as_ref().map(|_| access_log::Entry::new(&request, remote(&request)));
+    let entry = app.log.as_ref().map(|_| access_log::Entry::new(&request, remote(&request), app.address));
     let (user, response) = match admit(&app, &mut request) {
         Ok(user) => {
             request.extensions_mut().insert(user.clone());
@@ -128,9 +144,25 @@ fn admit(app: &App, request: &mut Request) -> Result<User, Box<Response>> {
         }
         _ => {}
     }
-    let path = request.uri().path().to_owned();
-    if let Some(reason) = app.mode.get().refuses(request.method(), &path, &app.knobs.version, app.config.rest_search) {
+    let reason = mode::refusal(
+        &app.mode.get(),
+        request.method(),
+        request.uri().path(),
+        &app.knobs.version,
+        app.config.rest_search,
+    );
+    if let Some(reason) = reason {
         return Err(refuse(Refusal::handler(StatusCode::SERVICE_UNAVAILABLE, reason)));
+    }
+    let path = clean(request.uri().path());
+    if path != request.uri().path() {
+        let target = match request.uri().query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.clone(),
+        };
+        if let Ok(uri) = target.parse() {
+            *request.uri_mut() = uri;
+        }
     }
     let user = app.auth.user(request.headers(), request.uri()).map_err(refuse)?;
     // Backups check for themselves, class by class.

@@ -19,8 +19,13 @@ use crate::search::{Query, Ranking, search};
 struct List<'a> {
     deprecations: Vec<()>,
     objects: Vec<View<'a>>,
-    #[serde(rename = "totalResults")]
+    #[serde(rename = "totalResults", skip_serializing_if = "is_zero")]
     total: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_zero(total: &usize) -> bool {
+    *total == 0
 }
 
 fn send<T: Serialize>(value: &T) -> Result<Response, Refusal> {
@@ -42,7 +47,10 @@ pub(crate) async fn list(State(app): Shared, uri: Uri) -> Result<Response, Refus
     let after = match text("after") {
         None => None,
         Some(id) => Some(id.parse::<ObjectId>().map_err(|()| {
-            Refusal::unprocessable(format!("cursor api: invalid 'after' parameter: invalid UUID {id:?}"))
+            Refusal::unprocessable(format!(
+                "msg:cursor api: invalid 'after' parameter code:400 err:after parameter '{id}' is not a valid uuid: invalid UUID length: {}",
+                id.len()
+            ))
         })?),
     };
     let classes: Vec<Arc<Collection>> = match text("class") {
@@ -50,7 +58,9 @@ pub(crate) async fn list(State(app): Shared, uri: Uri) -> Result<Response, Refus
             app.db.class(&name).ok_or_else(|| Refusal::unprocessable(format!("class {name:?} not found in schema")))?,
         ],
         None if after.is_some() || query.contains_key("after") => {
-            return Err(Refusal::unprocessable("cursor api: after parameter cannot be set without class"));
+            return Err(Refusal::internal(
+                "list objects: after parameter not allowed, cursor must be specific to one class, set class query param",
+            ));
         }
         None => app.db.classes().into_iter().filter(|class| !class.partitioned).collect(),
     };

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::{Shared, body};
@@ -32,9 +33,16 @@ pub(crate) async fn delete(State(app): Shared, Path(class): Path<String>) -> Res
     app.db.delete_class(&class).map(|()| StatusCode::OK)
 }
 
-/// `GET /v1/schema/{class}/shards`
-pub(crate) async fn shards(State(app): Shared, Path(class): Path<String>) -> Result<Json<Value>, StatusCode> {
-    let class = app.db.class(&class).ok_or(StatusCode::NOT_FOUND)?;
+/// `GET /v1/schema/{class}/shards`: 500, and late, when a tenant sleeps.
+pub(crate) async fn shards(State(app): Shared, Path(class): Path<String>) -> Result<Json<Value>, Response> {
+    let class = app.db.class(&class).ok_or_else(|| StatusCode::NOT_FOUND.into_response())?;
+    let asleep =
+        class.slots().values().find(|slot| slot.activity() == Activity::Inactive).map(|slot| slot.name.clone());
+    if let Some(name) = asleep {
+        tokio::time::sleep(app.knobs.round(7.6)).await;
+        let text = format!("shard {name}: status code: 500 body: (local {name} shard not found\n)");
+        return Err(Refusal::internal(text).into_response());
+    }
     let shards: Vec<Value> = class
         .slots()
         .values()

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{App, Shared, body};
 use crate::errors::Refusal;
 use crate::graphql::execute::execute;
-use crate::objects::ObjectId;
+use crate::objects::{ObjectId, short};
 use crate::search::filter::Filter;
 use crate::search::{Query, Ranking, count, search};
 
@@ -100,7 +100,7 @@ fn filter(request: &SearchRequest) -> Result<Option<Filter>, Refusal> {
 }
 
 fn class(app: &App, name: &str) -> Result<std::sync::Arc<crate::collection::Collection>, Refusal> {
-    app.db.class(name).ok_or_else(|| Refusal::not_found(format!("could not find class {name} in schema")))
+    app.db.class(name).ok_or_else(|| Refusal::not_found(format!("could not find collection {name} in schema")))
 }
 
 fn took(since: Instant) -> u64 {
@@ -164,7 +164,8 @@ pub(crate) async fn near_object(
     }
     #[expect(clippy::cast_possible_truncation, reason = "the server keeps distances as 32-bit floats")]
     let max_distance = request.distance.map(|distance| distance as f32);
-    answer(&app, &name, &request, Ranking::Near { id, vector: request.target_vector.clone(), max_distance })
+    let own = app.knobs.version.own_distance();
+    answer(&app, &name, &request, Ranking::Near { id, vector: request.target_vector.clone(), max_distance, own })
 }
 
 fn answer(app: &App, name: &str, request: &SearchRequest, ranking: Ranking) -> Result<Json<Value>, Refusal> {
@@ -184,10 +185,10 @@ fn answer(app: &App, name: &str, request: &SearchRequest, ranking: Ranking) -> R
         .map(|hit| {
             let mut metadata = Map::new();
             if let Some(score) = hit.score.filter(|_| wanted.iter().any(|name| name == "score")) {
-                metadata.insert("score".to_owned(), json!(score));
+                metadata.insert("score".to_owned(), short(score));
             }
             if let Some(distance) = hit.distance.filter(|_| wanted.iter().any(|name| name == "distance")) {
-                metadata.insert("distance".to_owned(), json!(distance));
+                metadata.insert("distance".to_owned(), short(distance));
             }
             let mut properties = hit.object.properties.clone();
             if let Some(names) = &request.return_properties {

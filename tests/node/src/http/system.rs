@@ -52,7 +52,7 @@ pub(crate) async fn nodes(State(app): Shared, uri: Uri) -> Result<Json<Value>, R
         "status": "HEALTHY",
         "version": app.knobs.version.text(),
         "gitHash": GIT_HASH,
-        "operationalMode": app.mode.get().text(),
+        "operationalMode": app.mode.get(),
         "batchStats": {"queueLength": 0, "ratePerSecond": app.rate.per_second()},
         "shards": null,
     });
@@ -78,7 +78,7 @@ fn shards(app: &App) -> Vec<Value> {
                 "vectorQueueLength": 0,
                 "compressed": false,
                 "loaded": shard.is_some(),
-                "asyncReplicationStatus": [],
+                "asyncReplicationStatus": if shard.is_some() { json!([]) } else { Value::Null },
                 "numberOfReplicas": 1,
                 "replicationFactor": 1,
             }));

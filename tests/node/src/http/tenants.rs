@@ -44,7 +44,7 @@ pub(crate) async fn list(State(app): Shared, Path(class): Path<String>) -> Resul
     let tenants: Vec<Value> = class
         .slots()
         .values()
-        .map(|slot| json!({"name": slot.name, "activityStatus": slot.activity().api()}))
+        .map(|slot| json!({"name": slot.name, "activityStatus": slot.activity().stored()}))
         .collect();
     Ok(Json(Value::Array(tenants)))
 }
@@ -71,7 +71,7 @@ pub(crate) async fn create(
             return Err(Refusal::unprocessable(format!("tenant {:?} cannot be created as OFFLOADED", tenant.name)));
         }
         if class.add_tenant(&tenant.name, activity).map_err(|error| Refusal::internal(error.to_string()))? {
-            added.push(json!({"name": tenant.name, "activityStatus": activity.api()}));
+            added.push(json!({"name": tenant.name, "activityStatus": activity.stored()}));
         }
     }
     app.db.save()?;
@@ -93,7 +93,7 @@ pub(crate) async fn update(
         let slot = class.slots().get(&tenant.name).cloned();
         let slot = slot.ok_or_else(|| Refusal::unprocessable(format!("tenant not found: {:?}", tenant.name)))?;
         class.set_activity(&slot, activity).map_err(|error| Refusal::internal(error.to_string()))?;
-        changed.push(json!({"name": tenant.name, "activityStatus": activity.api()}));
+        changed.push(json!({"name": tenant.name, "activityStatus": activity.stored()}));
     }
     app.db.save()?;
     Ok(Json(Value::Array(changed)))

@@ -31,6 +31,12 @@ pub(crate) fn rank(
         .filter(|property| property["indexSearchable"] == Value::Bool(true))
         .filter_map(|property| property["name"].as_str())
         .collect();
+    if searchable.is_empty() {
+        let name = definition["class"].as_str().unwrap_or_default();
+        return Err(Refusal::unprocessable(format!(
+            "collection {name} has no searchable properties for a keyword search"
+        )));
+    }
     let fields: Vec<(String, f64)> = if properties.is_empty() {
         searchable.iter().map(|name| ((*name).to_owned(), 1.0)).collect()
     } else {
@@ -73,7 +79,9 @@ pub(crate) fn rank(
     scores.sort_by(|(a, a_score), (b, b_score)| {
         b_score.partial_cmp(a_score).unwrap_or(std::cmp::Ordering::Equal).then(a.id.cmp(&b.id))
     });
-    Ok(scores.into_iter().map(|(object, score)| Hit { object, score: Some(score), distance: None }).collect())
+    #[expect(clippy::cast_possible_truncation, reason = "the server keeps scores as 32-bit floats")]
+    let hit = |(object, score): (Arc<Object>, f64)| Hit { object, score: Some(score as f32), distance: None };
+    Ok(scores.into_iter().map(hit).collect())
 }
 
 /// The words of a property, each between single spaces.

@@ -19,7 +19,8 @@ pub(crate) enum Ranking {
     /// By keyword score over these properties (all text when empty).
     Keyword { query: String, properties: Vec<String> },
     /// By distance of the named vector (the first there is when `None`) to that of an object.
-    Near { id: ObjectId, vector: Option<String>, max_distance: Option<f32> },
+    /// `own` is the distance that this version reports for the object itself.
+    Near { id: ObjectId, vector: Option<String>, max_distance: Option<f32>, own: f32 },
 }
 
 /// One search.
@@ -36,7 +37,7 @@ pub(crate) struct Query {
 #[derive(Debug)]
 pub(crate) struct Hit {
     pub(crate) object: Arc<Object>,
-    pub(crate) score: Option<f64>,
+    pub(crate) score: Option<f32>,
     pub(crate) distance: Option<f32>,
 }
 
@@ -83,8 +84,12 @@ pub(crate) fn search(class: &Collection, query: &Query) -> Result<Vec<Hit>, Refu
             let all = if query.is_empty() { Vec::new() } else { matching(class, tenant, None)? };
             keyword::rank(&class.definition(), &all, candidates, query, properties)?
         }
-        Ranking::Near { id, vector, max_distance } => {
-            near(class, tenant, candidates, *id, vector.as_deref(), *max_distance)?
+        Ranking::Near { id, vector, max_distance, own } => {
+            let mut hits = near(class, tenant, candidates, *id, vector.as_deref(), *max_distance)?;
+            for hit in hits.iter_mut().filter(|hit| hit.object.id == *id) {
+                hit.distance = Some(*own);
+            }
+            hits
         }
     };
     Ok(hits.into_iter().skip(query.offset).take(query.limit).collect())

@@ -3,7 +3,10 @@
 //! Chunks always go up in parts of 16 MiB, even a part of 1 KB; every body carries `Content-MD5`; no checksum header of
 //! the newer kind is sent. An upload that is given up leaves its parts behind.
 
+use std::time::{Duration, Instant};
+
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
@@ -50,6 +53,12 @@ impl S3Store {
             .http_client(http)
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(10)
+                    .with_initial_backoff(Duration::from_millis(200))
+                    .with_max_backoff(Duration::from_secs(1)),
+            )
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config = match &settings.keys {
             Some((key, secret, token)) => {
@@ -195,9 +204,11 @@ impl BackupStore for S3Store {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let (bucket, key) = (self.bucket(place), self.key(place, key));
-            self.upload_parts(bucket, &key, bytes)
-                .await
-                .map_err(|error| StoreError::Failed(format!("write object \"{key}\" failed with: {error}")))
+            let since = Instant::now();
+            self.upload_parts(bucket, &key, bytes).await.map_err(|error| {
+                let seconds = since.elapsed().as_secs_f64();
+                StoreError::Failed(format!("write object \"{key}\" failed after {seconds} seconds with: {error}"))
+            })
         }
         .boxed()
     }

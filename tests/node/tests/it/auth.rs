@@ -74,6 +74,13 @@ async fn keys_may_come_from_the_config_file_and_a_key_where_none_is_configured_i
     assert_eq!(node.get("/v1/schema").await.0, 401);
     let node = node.with_key("secret");
     assert_eq!(node.get("/v1/schema").await.0, 200);
+    let lost = plan(&scratch, "d3").arg("--config-file").arg(scratch.sub("missing.yaml"));
+    assert_eq!(lost.start().get("/v1/schema").await.0, 200, "a missing file leaves the server open to anyone");
+    let guarded = plan(&scratch, "d4")
+        .arg("--config-file")
+        .arg(scratch.sub("missing.yaml"))
+        .env("AUTHENTICATION_APIKEY_ENABLED", "true");
+    assert!(guarded.refusal().contains("need at least one valid allowed key"));
     let open = plan(&scratch, "d2").start();
     assert_eq!(open.get("/v1/schema").await.0, 200);
     let open = open.with_key("anything");

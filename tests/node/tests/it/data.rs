@@ -18,6 +18,11 @@ async fn objects_and_vectors_survive_a_kill_bit_for_bit() {
     assert_eq!(again.count("Article").await, 49);
     assert_eq!(again.raw(Method::GET, all, None).await.1, before);
     assert!(before.contains("\"vector\":[0.1,1.0,1.0]"), "the shortest form of 32-bit floats: {before}");
+    let none = again.raw(Method::GET, &format!("/v1/objects?class=Article&limit=1&after={}", id(0xffff)), None).await.1;
+    assert_eq!(none, "{\"deprecations\":[],\"objects\":[]}");
+    assert_eq!(again.get("/v1/nodes").await.1["nodes"][0]["batchStats"]["ratePerSecond"], 0);
+    again.post("/v1/batch/objects", json!({"objects": [object("Article", 99)]})).await;
+    assert_eq!(again.get("/v1/nodes").await.1["nodes"][0]["batchStats"]["ratePerSecond"], 1, "a left-over, not a rate");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +110,7 @@ async fn graphql_counts_searches_and_fails_with_status_200() {
         ask(&format!("{{Get{{Article(limit:3,nearObject:{{id:\"{}\"}}){{_additional{{id distance}}}}}}}}", id(9)))
             .await;
     assert_eq!(near["data"]["Get"]["Article"][0]["_additional"]["id"], id(9));
-    assert_eq!(near["data"]["Get"]["Article"][0]["_additional"]["distance"], 0.0);
+    assert_eq!(near["data"]["Get"]["Article"][0]["_additional"]["distance"], 0);
     let unknown = ask("{Aggregate{Nope{meta{count}}}}").await;
     assert!(unknown["errors"][0]["message"].as_str().unwrap().starts_with("Cannot query field \"Nope\""));
     let (status, broken) = node.post("/v1/graphql", json!({"query": "{Aggregate"})).await;
@@ -116,7 +121,7 @@ async fn graphql_counts_searches_and_fails_with_status_200() {
 #[tokio::test(flavor = "multi_thread")]
 async fn graphql_can_be_off_and_rest_search_is_there_by_version_and_flag() {
     let scratch = Scratch::new();
-    let old = plan(&scratch, "a").env("DISABLE_GRAPHQL", "true").start();
+    let old = plan(&scratch, "a").env("DISABLE_GRAPHQL", "true").env("LIFEBOAT_NODE_VERSION", "1.38.9").start();
     old.fill("Article", 3).await;
     let (status, answer) = old.post("/v1/graphql", json!({"query": "{Aggregate{Article{meta{count}}}}"})).await;
     assert_eq!((status.as_u16(), message(&answer)), (422, "graphql api is disabled"));
@@ -132,18 +137,24 @@ async fn graphql_can_be_off_and_rest_search_is_there_by_version_and_flag() {
     assert_eq!((status.as_u16(), &answer["count"]), (200, &json!(2)));
     let near = json!({"id": id(4), "limit": 2, "returnMetadata": ["distance"], "returnProperties": ["n"]});
     let (_, answer) = new.post("/v1/search/Article/near-object", near).await;
-    assert_eq!(answer["results"][0], json!({"id": id(4), "properties": {"n": 4}, "metadata": {"distance": 0.0}}));
+    assert_eq!(
+        answer["results"][0],
+        json!({"id": id(4), "properties": {"n": 4}, "metadata": {"distance": 5.9604645e-8}})
+    );
     assert_eq!(new.post("/v1/search/Article/near-object", json!({"id": id(999)})).await.0, 400);
     let (_, answer) =
         new.post("/v1/search/Article/bm25", json!({"query": "word2", "queryProperties": ["title"]})).await;
     assert_eq!(answer["results"].as_array().unwrap().len(), 3);
     assert_eq!(new.post("/v1/aggregate/Nope", json!({})).await.0, 404);
-    let forced = plan(&scratch, "e")
+    let forced = plan(&scratch, "e").env("EXPERIMENTAL_REST_SEARCH_ENABLED", "true").start();
+    forced.fill("Article", 3).await;
+    assert_eq!(forced.post("/v1/aggregate/Article", json!({})).await.1["count"], 3, "1.38.11 has it behind the flag");
+    let without = plan(&scratch, "f")
         .env("LIFEBOAT_NODE_VERSION", "1.39.0")
         .env("EXPERIMENTAL_REST_SEARCH_ENABLED", "true")
         .start();
-    forced.fill("Article", 3).await;
-    assert_eq!(forced.post("/v1/aggregate/Article", json!({})).await.1["count"], 3);
+    without.fill("Article", 3).await;
+    assert_eq!(without.post("/v1/aggregate/Article", json!({})).await.0, 404, "1.39.0 does not");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +186,10 @@ async fn tenants_sleep_wake_and_are_asked_for_by_name() {
     let sleep = json!([{"name": "a", "activityStatus": "INACTIVE"}]);
     assert_eq!(node.send(Method::PUT, "/v1/schema/Multi/tenants", Some(&sleep)).await.0, 200);
     let (_, list) = node.get("/v1/schema/Multi/tenants").await;
-    assert_eq!(list, json!([{"name": "a", "activityStatus": "INACTIVE"}, {"name": "b", "activityStatus": "INACTIVE"}]));
+    assert_eq!(list, json!([{"name": "a", "activityStatus": "COLD"}, {"name": "b", "activityStatus": "COLD"}]));
+    let (status, answer) = node.get("/v1/schema/Multi/shards").await;
+    assert_eq!(status, 500, "shards of a class with a sleeping tenant cannot be had");
+    assert_eq!(message(&answer), "shard a: status code: 500 body: (local a shard not found\n)");
     let wake = json!([{"name": "a", "activityStatus": "ACTIVE"}]);
     node.send(Method::PUT, "/v1/schema/Multi/tenants", Some(&wake)).await;
     assert_eq!(ask("a").await["data"]["Aggregate"]["Multi"][0]["meta"]["count"], 1);

@@ -70,7 +70,7 @@ async fn health_is_an_exact_path_and_unknown_paths_and_methods_have_the_framewor
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn read_only_comes_and_goes_with_the_overrides_file() {
+async fn read_only_comes_with_the_overrides_file_leaks_and_goes_with_a_mistyped_value() {
     let scratch = Scratch::new();
     let overrides = scratch.sub("overrides.yaml");
     std::fs::write(&overrides, "operational_mode: ReadOnly\n").unwrap();
@@ -85,14 +85,32 @@ async fn read_only_comes_and_goes_with_the_overrides_file() {
     assert_eq!(node.get("/v1/nodes").await.1["nodes"][0]["operationalMode"], "ReadOnly");
     let (status, _) = node.post("/v1/graphql", json!({"query": ""})).await;
     assert_eq!(status, 422, "graphql is let through, and refused for its own reason");
-    std::fs::write(&overrides, "operational_mode: ReadWrite\n").unwrap();
+    let (status, _) = node.post("//v1/schema", json!({"class": "Leak"})).await;
+    assert_eq!(status, 200, "two slashes pass, as on the real server");
+    assert_eq!(node.get("/v1/schema/Leak").await.0, 200);
+    std::fs::write(&overrides, "operational_mode: readonly\n").unwrap();
     for _ in 0..500 {
         if node.post("/v1/schema", json!({"class": "A"})).await.0 == 200 {
+            assert_eq!(node.get("/v1/nodes").await.1["nodes"][0]["operationalMode"], "readonly");
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("still read-only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overrides_file_that_is_not_there_at_the_start_is_never_read() {
+    let scratch = Scratch::new();
+    let overrides = scratch.sub("overrides.yaml");
+    let node = plan(&scratch, "d")
+        .env("RUNTIME_OVERRIDES_ENABLED", "on")
+        .env("RUNTIME_OVERRIDES_PATH", &overrides)
+        .env("RUNTIME_OVERRIDES_LOAD_INTERVAL", "10ms")
+        .start();
+    std::fs::write(&overrides, "operational_mode: ReadOnly\n").unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert_eq!(node.post("/v1/schema", json!({"class": "A"})).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
