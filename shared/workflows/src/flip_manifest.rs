@@ -266,4 +266,6 @@ fn not_for_us(policy: &FlipPolicy, hint: &Hint) -> Option<String> {
 }
 
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod tests;

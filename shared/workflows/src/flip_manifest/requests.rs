@@ -166,11 +166,12 @@ async fn pointer(
     let request = &found.request;
     let asked = Asked { request: &found.id, by: &request.by, reason: &request.reason };
     let by = asked.published_by();
-    if let Some(pointer) = written_since(bucket, found.at, |p| p.published_by == by).await? {
-        return finish(bucket, found, &pointer).await;
-    }
     for _ in 0..RACES_MAX {
         let seen = observe(bucket).await?;
+        // Looked for after the pointer was read: a write that comes later still makes the swap below fail.
+        if let Some(pointer) = written_since(bucket, found.at, |p| p.published_by == by).await? {
+            return finish(bucket, found, &pointer).await;
+        }
         let which = match (named, seen.pointer()) {
             (Some(backup_id), _) => Which::Backup(backup_id),
             (None, Some(pointer)) => Which::Pointer(pointer),

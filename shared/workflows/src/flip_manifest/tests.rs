@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use lifeboat_domain::Timestamp;
 use lifeboat_domain::document::encode;
 use lifeboat_domain::event::Hint;
 use lifeboat_domain::expectations::AfterObservation;
@@ -10,7 +9,7 @@ use lifeboat_domain::pointer::Pointer;
 use lifeboat_domain::runs::{Action, CloseOutcome, FlipRun};
 
 use super::*;
-use crate::twins::{Call, Effect, Failure, World, for_each_crash_point};
+use crate::twins::{Call, Effect, Failure, World};
 use crate::verify_checksums::sample::*;
 
 async fn tick(world: &World) -> FlipReport {
@@ -400,89 +399,4 @@ async fn t0_takes_one_request_for_each_page_of_versions() {
     assert!(t0.passed());
     // Seven versions: six objects, of which one was written twice.
     assert_eq!((t0.listing_pages, world.calls().len() - before), (3, 3));
-}
-
-/// What counts of the end: the pointer without the writer's clock, verdicts, manifests, outcomes of requests.
-fn end(world: &World) -> impl PartialEq + std::fmt::Debug + use<> {
-    let pointer = pointer(world).map(|p| Pointer { published_at: Timestamp::UNIX_EPOCH, ..p });
-    let pointer = pointer.map(|p| (p.backup_id, p.sequence, p.generation, p.overridden, p.flips_stopped, p.previous));
-    let outcomes: Vec<_> = world
-        .bucket()
-        .keys("runs/flip-manifest/done/")
-        .iter()
-        .map(|k| document::<RequestOutcome>(world, &key(k)).unwrap())
-        .collect();
-    (pointer, record(world), world.bucket().keys("manifests/"), outcomes)
-}
-
-/// A world prepared by these backups; on a thread of its own, because the harness makes worlds synchronously.
-fn prepared(backups: &[Sample]) -> World {
-    let world = owned();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async {
-                for sample in backups {
-                    next(&world, sample).await;
-                }
-            });
-        });
-    });
-    world
-}
-
-async fn survives(least: usize, make_world: impl Fn() -> World) {
-    let report = for_each_crash_point(
-        make_world,
-        async |world, ports| {
-            let _ = flip_on(&world, &ports.bucket, &ports.clock, &Hint::Tick).await;
-        },
-        end,
-    )
-    .await;
-    assert!(report.points > least, "{report:?}");
-}
-
-#[tokio::test]
-async fn whatever_call_it_dies_at_a_rollback_is_done_once() {
-    survives(20, || {
-        let world = prepared(&[Sample::new("a", 1, 10), Sample::new("b", 1, 20)]);
-        ask(&world, "r1", Action::Rollback { to: id("a") });
-        world
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn whatever_call_it_dies_at_a_rollback_and_its_resumption_are_done_once_and_in_order() {
-    survives(30, || {
-        let world = prepared(&[Sample::new("a", 1, 10), Sample::new("b", 1, 20)]);
-        ask(&world, "r1", Action::Rollback { to: id("a") });
-        world.advance(Duration::from_secs(2));
-        ask(&world, "r2", Action::ResumeFlips);
-        world
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn whatever_call_it_dies_at_a_restamp_is_done_once() {
-    survives(8, || {
-        let world = prepared(&[Sample::new("a", 1, 10), Sample::new("b", 1, 20)]);
-        own(&world, 2, restored("a"));
-        world
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn whatever_call_it_dies_at_an_approval_is_done_once() {
-    survives(20, || {
-        let mut small = Sample::new("b", 1, 20);
-        small.counts.insert("Article", 1);
-        let world = prepared(&[Sample::new("a", 1, 10), small]);
-        ask(&world, "r1", Action::Approve { backup_id: id("b") });
-        world
-    })
-    .await;
 }
