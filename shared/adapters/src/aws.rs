@@ -24,7 +24,7 @@ pub use group::AutoScalingGroup;
 pub use hosts::SsmHosts;
 pub use parameter::{ParameterKey, Secret};
 
-use crate::settings::{Documents, GroupNames};
+use crate::settings::{Documents, HookNames};
 
 /// The clients of the services, made once at cold start and cheap to clone.
 #[derive(Debug, Clone)]
@@ -54,14 +54,14 @@ impl Aws {
         S3Bucket::new(self.s3.clone(), name)
     }
 
-    /// The Auto Scaling group.
-    pub fn group(&self, names: &GroupNames) -> AutoScalingGroup {
-        AutoScalingGroup::new(self.autoscaling.clone(), names.clone())
+    /// The Auto Scaling group; with its hooks, for the function that answers them.
+    pub fn group(&self, name: &str, hooks: Option<&HookNames>) -> AutoScalingGroup {
+        AutoScalingGroup::new(self.autoscaling.clone(), name, hooks.cloned())
     }
 
-    /// The hosts.
-    pub fn hosts(&self, documents: &Documents) -> SsmHosts {
-        SsmHosts::new(self.ssm.clone(), &documents.prepare, &documents.probe)
+    /// The hosts; with the documents, for the function that sends them.
+    pub fn hosts(&self, documents: Option<&Documents>) -> SsmHosts {
+        SsmHosts::new(self.ssm.clone(), documents.cloned())
     }
 
     /// The fixed address.

@@ -95,7 +95,7 @@ pub fn patience(now: Timestamp, deadline: Timestamp, poll: Duration) -> Patience
 }
 
 /// Takes invocations until Lambda ends the process. The handler gets the event and how long it may go on.
-pub async fn serve<H, R>(function: Function, poll: Duration, handler: H) -> Result<(), lambda_runtime::Error>
+pub async fn serve<H, R>(function: Function, poll: Duration, handler: H) -> Result<(), HandlerError>
 where
     H: Fn(Value, Patience) -> R,
     R: Future<Output = Result<Answer, HandlerError>>,
@@ -108,7 +108,8 @@ where
         let now = Timestamp::now();
         let patience = patience(now, deadline.unwrap_or(now), poll);
         let started = Instant::now();
-        let answer = handler(event, patience).await;
+        // Boxed: a workflow's future is large, and deeper than the compiler's limit for one layout.
+        let answer = Box::pin(handler(event, patience)).await;
         report(function, &context.request_id, started.elapsed(), answer)
     });
     lambda_runtime::run(invocation).await

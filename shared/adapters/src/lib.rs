@@ -6,6 +6,8 @@
 
 pub mod aws;
 pub mod clock;
+#[cfg(feature = "event-cases")]
+pub mod event_cases;
 pub mod lambda;
 pub mod logging;
 pub mod settings;

@@ -27,16 +27,12 @@ pub const GROUP: &str = "LIFEBOAT_GROUP";
 pub const LAUNCH_HOOK: &str = "LIFEBOAT_LAUNCH_HOOK";
 /// The terminate hook's name.
 pub const TERMINATE_HOOK: &str = "LIFEBOAT_TERMINATE_HOOK";
-/// The network interface that holds the fixed address.
-pub const NETWORK_INTERFACE: &str = "LIFEBOAT_NETWORK_INTERFACE";
 /// The fixed private IPv4 address.
 pub const FIXED_ADDRESS: &str = "LIFEBOAT_FIXED_ADDRESS";
 /// The interface's security group that admits readers.
 pub const READER_GROUP: &str = "LIFEBOAT_READER_GROUP";
 /// The interface's security group that admits writers.
 pub const WRITER_GROUP: &str = "LIFEBOAT_WRITER_GROUP";
-/// Weaviate's node name (`CLUSTER_HOSTNAME`).
-pub const NODE_NAME: &str = "LIFEBOAT_NODE_NAME";
 /// The name of the SSM parameter that holds the operator's API key.
 pub const OPERATOR_KEY: &str = "LIFEBOAT_OPERATOR_KEY";
 /// The Command document that prepares a host.
@@ -87,22 +83,18 @@ pub struct Markers {
     pub prefix: String,
 }
 
-/// The Auto Scaling group.
+/// The lifecycle hooks of the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupNames {
-    /// Its name.
-    pub group: String,
-    /// Its launch hook.
-    pub launch_hook: String,
-    /// Its terminate hook.
-    pub terminate_hook: String,
+pub struct HookNames {
+    /// The launch hook.
+    pub launch: String,
+    /// The terminate hook.
+    pub terminate: String,
 }
 
 /// The fixed address and what it must carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FixedAddress {
-    /// Its network interface.
-    pub network_interface: String,
     /// The address.
     pub address: Ipv4Addr,
     /// The security group that admits readers.
@@ -127,16 +119,12 @@ pub struct Documents {
 /// What `create-backup` is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateBackupSettings {
-    /// [`CLUSTER`].
-    pub cluster: String,
     /// [`BUCKET`].
     pub bucket: String,
     /// [`MARKER_BUCKET`], [`MARKER_PREFIX`].
     pub markers: Markers,
-    /// [`GROUP`] and its hooks.
-    pub group: GroupNames,
-    /// [`NODE_NAME`].
-    pub node_name: String,
+    /// [`GROUP`].
+    pub group: String,
     /// [`OPERATOR_KEY`].
     pub operator_key: String,
     /// [`BACKUP_INTERVAL_MINUTES`].
@@ -150,8 +138,6 @@ pub struct CreateBackupSettings {
 /// What `verify-checksums` is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyChecksumsSettings {
-    /// [`CLUSTER`].
-    pub cluster: String,
     /// [`BUCKET`].
     pub bucket: String,
     /// [`POLL_INTERVAL_MS`].
@@ -180,12 +166,12 @@ pub struct DriveRestoreSettings {
     pub bucket: String,
     /// [`MARKER_BUCKET`], [`MARKER_PREFIX`].
     pub markers: Markers,
-    /// [`GROUP`] and its hooks.
-    pub group: GroupNames,
-    /// [`NETWORK_INTERFACE`] and what it carries.
+    /// [`GROUP`].
+    pub group: String,
+    /// [`LAUNCH_HOOK`], [`TERMINATE_HOOK`].
+    pub hooks: HookNames,
+    /// [`FIXED_ADDRESS`] and what its interface carries.
     pub address: FixedAddress,
-    /// [`NODE_NAME`].
-    pub node_name: String,
     /// [`OPERATOR_KEY`].
     pub operator_key: String,
     /// The documents.
@@ -194,8 +180,6 @@ pub struct DriveRestoreSettings {
     pub allow_empty_start: bool,
     /// [`PREDECESSOR_DEADLINE_MINUTES`].
     pub predecessor_deadline: Duration,
-    /// [`STALL_MINUTES`].
-    pub stall: Duration,
     /// [`POLL_INTERVAL_MS`].
     pub poll: Duration,
 }
@@ -204,11 +188,9 @@ impl FromVariables for CreateBackupSettings {
     fn from_map(variables: &BTreeMap<String, String>) -> Result<Self, InvalidSettings> {
         let mut r = Reader::new(variables);
         let settings = Self {
-            cluster: cluster(&mut r),
             bucket: bucket(&mut r, BUCKET),
             markers: markers(&mut r),
-            group: group_names(&mut r),
-            node_name: node_name(&mut r),
+            group: group(&mut r),
             operator_key: operator_key(&mut r),
             backup_interval: minutes(&mut r, BACKUP_INTERVAL_MINUTES, 60),
             stall: minutes(&mut r, STALL_MINUTES, 30),
@@ -221,7 +203,7 @@ impl FromVariables for CreateBackupSettings {
 impl FromVariables for VerifyChecksumsSettings {
     fn from_map(variables: &BTreeMap<String, String>) -> Result<Self, InvalidSettings> {
         let mut r = Reader::new(variables);
-        let settings = Self { cluster: cluster(&mut r), bucket: bucket(&mut r, BUCKET), poll: poll(&mut r) };
+        let settings = Self { bucket: bucket(&mut r, BUCKET), poll: poll(&mut r) };
         r.finish(settings)
     }
 }
@@ -242,14 +224,13 @@ impl FromVariables for DriveRestoreSettings {
             cluster: cluster(&mut r),
             bucket: bucket(&mut r, BUCKET),
             markers: markers(&mut r),
-            group: group_names(&mut r),
+            group: group(&mut r),
+            hooks: hooks(&mut r),
             address: fixed_address(&mut r),
-            node_name: node_name(&mut r),
             operator_key: operator_key(&mut r),
             documents: documents(&mut r),
             allow_empty_start: r.yes_or_no(ALLOW_EMPTY_START, false),
             predecessor_deadline: minutes(&mut r, PREDECESSOR_DEADLINE_MINUTES, 120),
-            stall: minutes(&mut r, STALL_MINUTES, 30),
             poll: poll(&mut r),
         };
         r.finish(settings)
@@ -287,21 +268,16 @@ fn hook(r: &mut Reader<'_>, name: &'static str) -> String {
     })
 }
 
-fn group_names(r: &mut Reader<'_>) -> GroupNames {
-    GroupNames { group: group(r), launch_hook: hook(r, LAUNCH_HOOK), terminate_hook: hook(r, TERMINATE_HOOK) }
+fn hooks(r: &mut Reader<'_>) -> HookNames {
+    HookNames { launch: hook(r, LAUNCH_HOOK), terminate: hook(r, TERMINATE_HOOK) }
 }
 
 fn fixed_address(r: &mut Reader<'_>) -> FixedAddress {
     FixedAddress {
-        network_interface: r.text(NETWORK_INTERFACE, "a network interface's id, 'eni-…'", |t| aws_id(t, "eni-")),
         address: r.parsed(FIXED_ADDRESS, "an IPv4 address", Ipv4Addr::UNSPECIFIED, |t| t.parse().ok()),
         reader_group: r.text(READER_GROUP, "a security group's id, 'sg-…'", |t| aws_id(t, "sg-")),
         writer_group: r.text(WRITER_GROUP, "a security group's id, 'sg-…'", |t| aws_id(t, "sg-")),
     }
-}
-
-fn node_name(r: &mut Reader<'_>) -> String {
-    r.text(NODE_NAME, "1 to 63 letters, digits, '-', '_' or '.'", |t| (1..=63).contains(&t.len()) && all(t, "-_."))
 }
 
 fn operator_key(r: &mut Reader<'_>) -> String {

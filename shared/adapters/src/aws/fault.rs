@@ -86,7 +86,10 @@ fn classify<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> (Happ
                 (Happened::Maybe, Retry::Yes)
             }
         }
-        // A timeout, a broken connection, a reply that does not parse, and whatever the SDK adds.
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+            (Happened::Maybe, Retry::Yes)
+        }
+        // Whatever the SDK adds: the enumeration is open.
         _ => (Happened::Maybe, Retry::Yes),
     }
 }

@@ -10,7 +10,7 @@ use lifeboat_workflows::ports::group::{GroupState, Hook, HookAnswer, HookResult,
 use lifeboat_workflows::ports::{Fault, Group};
 
 use super::fault::{Call, code};
-use crate::settings::GroupNames;
+use crate::settings::HookNames;
 
 /// The process that launches instances, by Auto Scaling's name for it.
 const LAUNCH: &str = "Launch";
@@ -19,41 +19,44 @@ const LAUNCH: &str = "Launch";
 #[derive(Debug, Clone)]
 pub struct AutoScalingGroup {
     client: Client,
-    names: GroupNames,
+    name: String,
+    hooks: Option<HookNames>,
 }
 
 impl AutoScalingGroup {
-    /// The group of this name, with its hooks.
-    pub fn new(client: Client, names: GroupNames) -> Self {
-        Self { client, names }
+    /// The group of this name. Without hooks it can be looked at, and no hook be answered: drive-restore alone answers.
+    pub fn new(client: Client, name: &str, hooks: Option<HookNames>) -> Self {
+        Self { client, name: name.to_owned(), hooks }
     }
 
-    fn hook(&self, hook: Hook) -> &str {
-        match hook {
-            Hook::Launch => &self.names.launch_hook,
-            Hook::Terminate => &self.names.terminate_hook,
-        }
+    fn hook(&self, call: Call<'_>, hook: Hook) -> Result<&str, Fault> {
+        let Some(hooks) = &self.hooks else {
+            return Err(Fault::new(call.step, call.subject, Happened::No, Retry::No, "this function answers no hook"));
+        };
+        Ok(match hook {
+            Hook::Launch => &hooks.launch,
+            Hook::Terminate => &hooks.terminate,
+        })
     }
 }
 
 impl Group for AutoScalingGroup {
     async fn describe(&self) -> Result<GroupState, Fault> {
-        let call = Call::reads("describe group", &self.names.group);
+        let call = Call::reads("describe group", &self.name);
         let reply = self
             .client
             .describe_auto_scaling_groups()
-            .auto_scaling_group_names(&self.names.group)
+            .auto_scaling_group_names(&self.name)
             .send()
             .await
             .map_err(|e| call.fault(e))?;
-        let group = reply
-            .auto_scaling_groups()
-            .iter()
-            .find(|g| g.auto_scaling_group_name() == Some(&self.names.group))
-            .ok_or_else(|| {
-                let what = "there is no such group; check the function's LIFEBOAT_GROUP";
-                Fault::new(call.step, call.subject, Happened::No, Retry::No, what)
-            })?;
+        let group =
+            reply.auto_scaling_groups().iter().find(|g| g.auto_scaling_group_name() == Some(&self.name)).ok_or_else(
+                || {
+                    let what = "there is no such group; check the function's LIFEBOAT_GROUP";
+                    Fault::new(call.step, call.subject, Happened::No, Retry::No, what)
+                },
+            )?;
         let desired = group
             .desired_capacity()
             .and_then(|n| u32::try_from(n).ok())
@@ -66,23 +69,25 @@ impl Group for AutoScalingGroup {
     }
 
     async fn heartbeat(&self, hook: Hook, instance: &InstanceId) -> Result<HookAnswer, Fault> {
+        let call = Call::changes("heartbeat", instance.as_str());
         let reply = self
             .client
             .record_lifecycle_action_heartbeat()
-            .auto_scaling_group_name(&self.names.group)
-            .lifecycle_hook_name(self.hook(hook))
+            .auto_scaling_group_name(&self.name)
+            .lifecycle_hook_name(self.hook(call, hook)?)
             .instance_id(instance.as_str())
             .send()
             .await;
-        answer(Call::changes("heartbeat", instance.as_str()), reply)
+        answer(call, reply)
     }
 
     async fn complete(&self, hook: Hook, instance: &InstanceId, result: HookResult) -> Result<HookAnswer, Fault> {
+        let call = Call::changes("complete lifecycle action", instance.as_str());
         let reply = self
             .client
             .complete_lifecycle_action()
-            .auto_scaling_group_name(&self.names.group)
-            .lifecycle_hook_name(self.hook(hook))
+            .auto_scaling_group_name(&self.name)
+            .lifecycle_hook_name(self.hook(call, hook)?)
             .instance_id(instance.as_str())
             .lifecycle_action_result(match result {
                 HookResult::Continue => "CONTINUE",
@@ -90,18 +95,18 @@ impl Group for AutoScalingGroup {
             })
             .send()
             .await;
-        answer(Call::changes("complete lifecycle action", instance.as_str()), reply)
+        answer(call, reply)
     }
 
     async fn suspend_launches(&self) -> Result<(), Fault> {
-        let call = Call::changes("suspend launches", &self.names.group);
-        let reply = self.client.suspend_processes().auto_scaling_group_name(&self.names.group);
+        let call = Call::changes("suspend launches", &self.name);
+        let reply = self.client.suspend_processes().auto_scaling_group_name(&self.name);
         reply.scaling_processes(LAUNCH).send().await.map(|_| ()).map_err(|e| call.fault(e))
     }
 
     async fn resume_launches(&self) -> Result<(), Fault> {
-        let call = Call::changes("resume launches", &self.names.group);
-        let reply = self.client.resume_processes().auto_scaling_group_name(&self.names.group);
+        let call = Call::changes("resume launches", &self.name);
+        let reply = self.client.resume_processes().auto_scaling_group_name(&self.name);
         reply.scaling_processes(LAUNCH).send().await.map(|_| ()).map_err(|e| call.fault(e))
     }
 }

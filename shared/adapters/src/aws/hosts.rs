@@ -8,6 +8,7 @@ use lifeboat_workflows::ports::hosts::{Agent, CommandId, CommandState, HostDocum
 use lifeboat_workflows::ports::{Fault, Hosts};
 
 use super::fault::{Call, code};
+use crate::settings::Documents;
 
 /// Seconds that SSM tries to deliver a command. It bounds the delivery alone; a dead agent is known only after this
 /// and the document's own time (facts: aws.md §3.1).
@@ -19,21 +20,29 @@ const PAGES_MAX: u32 = 40;
 #[derive(Debug, Clone)]
 pub struct SsmHosts {
     client: Client,
-    prepare: String,
-    probe: String,
+    documents: Option<Documents>,
 }
 
 impl SsmHosts {
-    /// Hosts that are prepared and probed by these documents.
-    pub fn new(client: Client, prepare: &str, probe: &str) -> Self {
-        Self { client, prepare: prepare.to_owned(), probe: probe.to_owned() }
+    /// Hosts that are prepared and probed by these documents. Without documents they can be looked at only.
+    pub fn new(client: Client, documents: Option<Documents>) -> Self {
+        Self { client, documents }
     }
 
-    fn document(&self, document: HostDocument) -> &str {
-        match document {
-            HostDocument::Prepare => &self.prepare,
-            HostDocument::Probe => &self.probe,
-        }
+    fn document(&self, call: Call<'_>, document: HostDocument) -> Result<&str, Fault> {
+        let Some(documents) = &self.documents else {
+            return Err(Fault::new(
+                call.step,
+                call.subject,
+                Happened::No,
+                Retry::No,
+                "this function sends no commands",
+            ));
+        };
+        Ok(match document {
+            HostDocument::Prepare => &documents.prepare,
+            HostDocument::Probe => &documents.probe,
+        })
     }
 }
 
@@ -89,7 +98,7 @@ impl Hosts for SsmHosts {
         let send = self
             .client
             .send_command()
-            .document_name(self.document(document))
+            .document_name(self.document(call, document)?)
             .document_version("$DEFAULT")
             .instance_ids(instance.as_str())
             .comment(job.as_str())

@@ -9,11 +9,9 @@ fn complete() -> BTreeMap<String, String> {
         (GROUP, "stack-weaviate"),
         (LAUNCH_HOOK, "launch"),
         (TERMINATE_HOOK, "terminate"),
-        (NETWORK_INTERFACE, "eni-0123456789abcdef0"),
         (FIXED_ADDRESS, "10.0.2.15"),
         (READER_GROUP, "sg-0aa"),
         (WRITER_GROUP, "sg-0bb"),
-        (NODE_NAME, "weaviate-0"),
         (OPERATOR_KEY, "/lifeboat/weaviate/keys/operator"),
         (PREPARE_DOCUMENT, "stack-PrepareHostDocument-AbC"),
         (PROBE_DOCUMENT, "stack-ProbeHostDocument-AbC"),
@@ -31,9 +29,9 @@ fn a_complete_environment_gives_every_function_its_settings_with_the_defaults() 
     assert_eq!(restore.address.address, Ipv4Addr::new(10, 0, 2, 15));
     assert!(!restore.allow_empty_start);
     assert_eq!(restore.predecessor_deadline, Duration::from_secs(7_200));
-    assert_eq!(restore.stall, Duration::from_secs(1_800));
     assert_eq!(restore.poll, Duration::from_secs(2));
     let create = CreateBackupSettings::from_map(&complete()).unwrap();
+    assert_eq!(create.stall, Duration::from_secs(1_800));
     assert_eq!(create.backup_interval, Duration::from_secs(3_600));
     assert_eq!(create.markers, Markers { bucket: "ray-output".into(), prefix: "indexing/".into() });
     assert!(VerifyChecksumsSettings::from_map(&complete()).is_ok());
@@ -63,16 +61,14 @@ fn each_wrong_value_is_reported_under_its_name_and_with_its_rule() {
         (MARKER_PREFIX, "/indexing/"),
         (GROUP, "a:b"),
         (LAUNCH_HOOK, ""),
-        (NETWORK_INTERFACE, "eth0"),
         (FIXED_ADDRESS, "10.0.2"),
         (READER_GROUP, "readers"),
         (WRITER_GROUP, "sg-"),
-        (NODE_NAME, "a/b"),
         (PREPARE_DOCUMENT, "x"),
         (ALLOW_EMPTY_START, "true"),
         (PREDECESSOR_DEADLINE_MINUTES, "0"),
-        (STALL_MINUTES, "-1"),
-        (STALL_MINUTES, "1.5"),
+        (PREDECESSOR_DEADLINE_MINUTES, "-1"),
+        (PREDECESSOR_DEADLINE_MINUTES, "1.5"),
         (POLL_INTERVAL_MS, "9"),
     ] {
         let mut variables = complete();
@@ -105,7 +101,7 @@ fn two_wrong_values_are_both_reported() {
 #[test]
 fn a_function_does_not_ask_for_what_it_does_not_use() {
     let variables: BTreeMap<String, String> =
-        complete().into_iter().filter(|(name, _)| [CLUSTER, BUCKET].contains(&name.as_str())).collect();
+        complete().into_iter().filter(|(name, _)| [BUCKET].contains(&name.as_str())).collect();
     assert!(VerifyChecksumsSettings::from_map(&variables).is_ok());
 }
 
@@ -114,4 +110,44 @@ fn a_secrets_manager_reference_is_a_parameter_name() {
     let mut variables = complete();
     variables.insert(OPERATOR_KEY.to_owned(), "/aws/reference/secretsmanager/prod/weaviate+key@1".to_owned());
     assert!(DriveRestoreSettings::from_map(&variables).is_ok());
+}
+
+/// The names that a function asks for: the error about an empty environment lists them.
+fn asked<T: FromVariables + std::fmt::Debug>() -> Vec<&'static str> {
+    T::from_map(&BTreeMap::new()).unwrap_err().problems.iter().map(|p| p.variable).collect()
+}
+
+/// The `LIFEBOAT_…` names below a function in the template.
+fn given<'t>(template: &'t str, function: &str) -> Vec<&'t str> {
+    let start = template.find(&format!("\n  {function}:\n")).expect("the template has the function") + 3;
+    let resource = |line: &&str| !line.starts_with("    ") && !line.trim().is_empty();
+    let lines = template[start..].lines().skip(1).take_while(|line| !resource(line));
+    lines.filter_map(|l| l.trim().split_once(':')).map(|(n, _)| n).filter(|n| n.starts_with("LIFEBOAT_")).collect()
+}
+
+#[test]
+fn the_template_gives_each_function_what_it_asks_for() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
+    let template = std::fs::read_to_string(path).unwrap();
+    let optional = |names: &[&'static str]| names.to_vec();
+    for (function, mut names, with_default) in [
+        (
+            "CreateBackupFunction",
+            asked::<CreateBackupSettings>(),
+            optional(&[BACKUP_INTERVAL_MINUTES, STALL_MINUTES, POLL_INTERVAL_MS]),
+        ),
+        ("VerifyChecksumsFunction", asked::<VerifyChecksumsSettings>(), optional(&[POLL_INTERVAL_MS])),
+        ("FlipManifestFunction", asked::<FlipManifestSettings>(), optional(&[POLL_INTERVAL_MS])),
+        (
+            "DriveRestoreFunction",
+            asked::<DriveRestoreSettings>(),
+            optional(&[ALLOW_EMPTY_START, PREDECESSOR_DEADLINE_MINUTES, POLL_INTERVAL_MS]),
+        ),
+    ] {
+        names.extend(with_default);
+        let given = given(&template, function);
+        for name in names {
+            assert!(given.contains(&name), "{function} asks for {name}, which template.yaml does not give it");
+        }
+    }
 }

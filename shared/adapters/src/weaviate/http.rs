@@ -77,7 +77,7 @@ impl Connection {
 #[derive(Debug)]
 pub(super) struct KeyCache<K> {
     source: K,
-    cached: Mutex<Option<Secret>>,
+    pub(super) cached: Mutex<Option<Secret>>,
 }
 
 impl<K: KeySource> KeyCache<K> {

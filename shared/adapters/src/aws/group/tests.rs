@@ -5,8 +5,8 @@ use crate::aws::tests::aws;
 use crate::scripted::{Reply, Server};
 
 fn group(server: &Server) -> AutoScalingGroup {
-    let names = GroupNames { group: "g".into(), launch_hook: "launch".into(), terminate_hook: "terminate".into() };
-    aws(server, RetryConfig::disabled()).group(&names)
+    let hooks = HookNames { launch: "launch".into(), terminate: "terminate".into() };
+    aws(server, RetryConfig::disabled()).group("g", Some(&hooks))
 }
 
 fn error(status: u16, code: &str, message: &str) -> Reply {
@@ -102,4 +102,14 @@ async fn launches_are_suspended_and_resumed_alone() {
         assert!(asked.body.contains("ScalingProcesses.member.1=Launch"), "{}", asked.body);
         assert!(!asked.body.contains("member.2"), "{}", asked.body);
     }
+}
+
+#[tokio::test]
+async fn a_function_without_hooks_answers_none() {
+    let server = Server::replying([]).await;
+    let g = aws(&server, RetryConfig::disabled()).group("g", None);
+    let fault = g.complete(Hook::Launch, &i("i-0a"), HookResult::Abandon).await.unwrap_err();
+    assert_eq!((fault.happened, fault.retry), (Happened::No, Retry::No));
+    assert!(g.heartbeat(Hook::Launch, &i("i-0a")).await.is_err());
+    assert!(server.asked().is_empty());
 }

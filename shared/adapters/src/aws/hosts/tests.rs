@@ -13,7 +13,7 @@ fn hosts(server: &Server) -> SsmHosts {
         read_address: "Read".into(),
         move_address: "Move".into(),
     };
-    aws(server, RetryConfig::disabled()).hosts(&documents)
+    aws(server, RetryConfig::disabled()).hosts(Some(&documents))
 }
 
 fn ok(body: serde_json::Value) -> Reply {
@@ -122,4 +122,12 @@ async fn each_end_of_a_command_is_told_apart() {
     }
     let server = Server::replying([state("Enchanted", "", 0)]).await;
     assert!(hosts(&server).command(&i(), &CommandId("c".into())).await.is_err());
+}
+
+#[tokio::test]
+async fn a_function_without_documents_sends_nothing() {
+    let server = Server::replying([]).await;
+    let fault = aws(&server, RetryConfig::disabled()).hosts(None).send(&i(), HostDocument::Probe, &job()).await;
+    assert_eq!(fault.unwrap_err().retry, Retry::No);
+    assert!(server.asked().is_empty());
 }
