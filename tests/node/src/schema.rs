@@ -69,12 +69,16 @@ pub(crate) fn complete(mut class: Value) -> Result<Value, Refusal> {
         let desired = map["shardingConfig"]["desiredCount"].as_u64().unwrap_or(1).max(1);
         map["shardingConfig"]["actualCount"] = json!(desired);
     } else {
-        map.insert("shardingConfig".to_owned(), json!({}));
+        let none = json!({
+            "actualCount": 0, "actualVirtualCount": 0, "desiredCount": 0, "desiredVirtualCount": 0,
+            "function": "", "key": "", "strategy": "", "virtualPerPhysical": 0
+        });
+        map.insert("shardingConfig".to_owned(), none);
     }
     let index = json!({
         "bq": {"enabled": false}, "cleanupIntervalSeconds": 300, "distance": "cosine",
         "dynamicEfFactor": 8, "dynamicEfMax": 500, "dynamicEfMin": 100, "ef": -1, "efConstruction": 128,
-        "filterStrategy": "sweeping", "flatSearchCutoff": 40000, "maxConnections": 32, "skip": false,
+        "filterStrategy": "acorn", "flatSearchCutoff": 40000, "maxConnections": 32, "skip": false,
         "vectorCacheMaxObjects": 1_000_000_000_000_u64
     });
     match map.get_mut("vectorConfig").and_then(Value::as_object_mut) {

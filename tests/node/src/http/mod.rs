@@ -109,8 +109,16 @@ async fn unknown_path(request: Request) -> Refusal {
     Refusal::framework(404, format!("path {} was not found", request.uri().path()))
 }
 
-async fn unknown_method(request: Request) -> Refusal {
-    Refusal::framework(405, format!("method {} is not allowed, but others are", request.method()))
+/// Its text is completed in [`gate`], where the methods that are allowed are known.
+async fn unknown_method() -> StatusCode {
+    StatusCode::METHOD_NOT_ALLOWED
+}
+
+fn not_allowed(method: &Method, response: &Response) -> Response {
+    let allowed = response.headers().get("allow").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut allowed: Vec<&str> = allowed.split(',').filter(|name| !name.is_empty() && *name != "HEAD").collect();
+    allowed.sort_unstable();
+    Refusal::framework(405, format!("method {method} is not allowed, but [{}] are", allowed.join(","))).into_response()
 }
 
 async fn gate(State(app): Shared, mut request: Request, next: Next) -> Response {
@@ -118,7 +126,10 @@ async fn gate(State(app): Shared, mut request: Request, next: Next) -> Response 
     let (user, response) = match admit(&app, &mut request) {
         Ok(user) => {
             request.extensions_mut().insert(user.clone());
-            (Some(user), next.run(request).await)
+            let method = request.method().clone();
+            let response = next.run(request).await;
+            let refused = response.status() == StatusCode::METHOD_NOT_ALLOWED;
+            (Some(user), if refused { not_allowed(&method, &response) } else { response })
         }
         Err(response) => (None, *response),
     };

@@ -33,7 +33,7 @@ fn send<T: Serialize>(value: &T) -> Result<Response, Refusal> {
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
-/// `GET /v1/objects`: a page of one class by id, after a cursor (which need not exist), or of all classes.
+/// `GET /v1/objects` (whose objects do not name their tenant): a page of one class by id, after a cursor (which need not exist), or of all classes.
 pub(crate) async fn list(State(app): Shared, uri: Uri) -> Result<Response, Refusal> {
     let query = body::query(&uri);
     let text = |name: &str| query.get(name).filter(|value| !value.is_empty()).cloned();
@@ -78,8 +78,7 @@ pub(crate) async fn list(State(app): Shared, uri: Uri) -> Result<Response, Refus
         let hits = tokio::task::block_in_place(|| search(&class, &query))?;
         found.extend(hits.into_iter().map(|hit| (class.name.clone(), hit.object)));
     }
-    let objects: Vec<View<'_>> =
-        found.iter().map(|(class, object)| object.view(class, tenant.as_deref(), with_vectors)).collect();
+    let objects: Vec<View<'_>> = found.iter().map(|(class, object)| object.view(class, None, with_vectors)).collect();
     send(&List { deprecations: Vec::new(), total: objects.len(), objects })
 }
 

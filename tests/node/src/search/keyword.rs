@@ -69,8 +69,7 @@ pub(crate) fn rank(
                 if own.contains(&padded) {
                     let length = count(own.split(' ').filter(|word| !word.is_empty()).count());
                     let frequency = count(own.split(' ').filter(|word| word == term).count());
-                    *score +=
-                        boost * rarity * frequency * (K1 + 1.0) / (frequency + K1 * (1.0 - B + B * length / average));
+                    *score += boost * rarity * frequency / (frequency + K1 * (1.0 - B + B * length / average));
                 }
             }
         }

@@ -19,7 +19,7 @@ async fn a_crash_in_a_create_leaves_started_for_ever_until_a_boot_sweeps_it() {
     assert_eq!(node.backup("fresh").await["status"], "SUCCESS", "a new id may start at once");
     node.kill();
     let node = plan(&scratch, "a").env("ENABLE_CLEANUP_UNFINISHED_BACKUPS", "true").start();
-    let swept = node.finish("/v1/backups/filesystem/lost").await;
+    let swept = node.get("/v1/backups/filesystem/lost").await.1;
     assert_eq!(
         (&swept["status"], &swept["error"]),
         (&json!("CANCELED"), &json!("backup canceled due to node restart"))

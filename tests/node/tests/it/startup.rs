@@ -119,3 +119,12 @@ async fn two_nodes_cannot_share_a_data_path() {
     let _first = plan(&scratch, "d").start();
     assert!(plan(&scratch, "d").refusal().contains("another node runs on this data"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_is_not_allowed_is_told_which_are() {
+    let scratch = Scratch::new();
+    let node = plan(&scratch, "d").start();
+    let (status, answer) = node.send(reqwest::Method::PATCH, "/v1/backups/s3", None).await;
+    assert_eq!(status, 405);
+    assert_eq!(answer, json!({"code": 405, "message": "method PATCH is not allowed, but [GET,POST] are"}));
+}
