@@ -36,6 +36,8 @@ def logged(app):
         if not is_s3:
             await app(scope, receive, send)
             return
+        if emulator.AUTH:  # loopback stands for TLS: policies that insist on aws:SecureTransport are not what is played here
+            scope = {**scope, "headers": [*scope["headers"], (b"x-forwarded-proto", b"https")]}
         bucket, _, object_key = unquote(scope["path"]).lstrip("/").partition("/")
         line = {
             "at_ms": now_ms(), "principal": emulator_s3.principal_of(key), "method": scope["method"], "bucket": bucket,

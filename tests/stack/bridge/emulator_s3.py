@@ -4,6 +4,7 @@ With emulator.py and emulator_events.py the only files that know the emulator's 
 """
 import contextvars
 import json
+import re
 import time
 
 from ministack.core import iam_actions, iam_evaluator
@@ -54,7 +55,15 @@ def _install_condition_keys():
             part = any(k in (query_params or {}) for k in ("partNumber", "uploads"))
             given["s3:ObjectCreationOperation"] = "false" if part else "true"
         return given
-    iam_actions.s3_service_context = context
+    resolve = iam_evaluator._resolve_condition_key
+
+    def resolve_key(key, ctx):
+        # For a role's session AWS compares the role, and the emulator the session.
+        match = re.fullmatch(r"arn:aws:sts::(\d+):assumed-role/([^/]+)/.*", ctx.principal_arn or "")
+        if key.lower() == "aws:principalarn" and match:
+            return f"arn:aws:iam::{match.group(1)}:role/{match.group(2)}"
+        return resolve(key, ctx)
+    iam_actions.s3_service_context, iam_evaluator._resolve_condition_key = context, resolve_key
 
 
 def _install_copy_checksums():
@@ -98,6 +107,8 @@ def named_resources(service, headers, body, params):
         except ValueError:
             return []
         name = str(data.get("DocumentName") or data.get("Name") or "").rsplit("/", 1)[-1]
+        if action == "GetParameters":
+            return [arn("ssm", "parameter/" + n.lstrip("/")) for n in data.get("Names") or []]
         if action == "SendCommand":
             return [arn("ssm", f"document/{name}"), *(arn("ec2", f"instance/{i}") for i in data.get("InstanceIds") or [])]
         if action == "StartAutomationExecution":
