@@ -18,6 +18,7 @@ use crate::expectations::{
 use crate::ids::{BackupId, Generation, InstanceId, Sha256Digest};
 use crate::keys::Key;
 use crate::manifest::{CatalogueRow, GuardDecision, Manifest, Trigger};
+use crate::pointer::ManifestRef;
 
 pub(crate) const NODE: &str = "weaviate-0";
 
@@ -195,6 +196,14 @@ pub(crate) struct Stored {
 
 impl Stored {
     pub(crate) fn check(&self) -> Result<VerifiedManifest, super::ProofError> {
+        self.check_as(None)
+    }
+
+    pub(crate) fn check_named_by(&self, pointer: &ManifestRef) -> Result<VerifiedManifest, super::ProofError> {
+        self.check_as(Some(pointer))
+    }
+
+    fn check_as(&self, named_by: Option<&ManifestRef>) -> Result<VerifiedManifest, super::ProofError> {
         let manifest = encode(&self.manifest);
         let stored = StoredProof {
             manifest: &manifest,
@@ -203,7 +212,7 @@ impl Stored {
             expectations: &self.expectations,
             observed_after: &self.observed_after,
         };
-        VerifiedManifest::check(&self.id, None, stored)
+        VerifiedManifest::check(&self.id, named_by, stored)
     }
 }
 

@@ -360,6 +360,20 @@ fn a_stored_proof_that_was_touched_anywhere_is_no_proof_even_when_resealed_above
 }
 
 #[test]
+fn a_manifest_that_was_rewritten_in_good_order_is_not_the_one_that_the_pointer_pins() {
+    let mut stored = Sample::new().stored(GuardDecision::Publish);
+    let pinned = stored.check().unwrap().reference().clone();
+    assert!(stored.check_named_by(&pinned).is_ok());
+    stored.manifest.tool_version = "0.1.1".into();
+    assert!(stored.check().is_ok(), "nothing inside it is wrong");
+    let error = stored.check_named_by(&pinned).unwrap_err().to_string();
+    assert!(error.contains("has not the digest that the pointer pins"), "{error}");
+    let elsewhere = crate::pointer::ManifestRef { key: "manifests/other/manifest.json".into(), ..pinned };
+    let error = stored.check_named_by(&elsewhere).unwrap_err().to_string();
+    assert!(error.contains("is not the manifest of the backup"), "{error}");
+}
+
+#[test]
 fn a_finding_reads_back_and_says_what_to_do() {
     let finding = Finding::ObjectMissing { key: "k".into() };
     let text = serde_json::to_string(&finding).unwrap();

@@ -3,7 +3,7 @@ use std::time::Duration;
 use lifeboat_domain::document::encode;
 use lifeboat_domain::event::Hint;
 use lifeboat_domain::keys::Key;
-use lifeboat_domain::runs::CloseOutcome;
+use lifeboat_domain::runs::{CloseOutcome, ClosedVerification, REMEMBERED_MAX};
 use lifeboat_domain::verify::{Finding, Note, Part, Shard, VerifyEvidence};
 use serde_json::json;
 
@@ -334,6 +334,23 @@ async fn one_backup_that_cannot_be_read_does_not_keep_another_from_being_verifie
     world.advance(Duration::from_mins(2));
     assert!(verify(&world, &Hint::Tick).await.is_err());
     assert!(world.bucket().bytes("work/b/part-00000.json").is_some());
+}
+
+#[tokio::test]
+async fn a_verdict_stays_unless_a_person_replaces_it_and_only_the_newest_are_remembered() {
+    let world = owned();
+    let bucket = world.bucket();
+    let of = |name: &str, outcome| ClosedVerification { backup_id: id(name), outcome, reasons: Vec::new() };
+    record::close(&bucket, &of("a", CloseOutcome::Published), false).await.unwrap();
+    record::close(&bucket, &of("a", CloseOutcome::Held), false).await.unwrap();
+    assert_eq!(verdict(&world, "a").outcome, CloseOutcome::Published);
+    record::close(&bucket, &of("a", CloseOutcome::Refused), true).await.unwrap();
+    assert_eq!(verdict(&world, "a").outcome, CloseOutcome::Refused);
+    for n in 0..REMEMBERED_MAX {
+        record::close(&bucket, &of(&format!("b{n}"), CloseOutcome::Published), false).await.unwrap();
+    }
+    let closed = record(&world).closed;
+    assert_eq!((closed.len(), closed[0].backup_id.as_str()), (REMEMBERED_MAX, "b0"));
 }
 
 #[tokio::test]
