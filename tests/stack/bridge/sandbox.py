@@ -92,7 +92,8 @@ def install_standins(python):
     bin_dir = os.path.join(STACK_DIR, "bin")
     os.makedirs(bin_dir, exist_ok=True)
     with open(os.path.join(bin_dir, "python3"), "w") as f:
-        f.write(f'#!/bin/sh\nexec "{python}" "$@"\n')
+        cache = os.environ.get("PYTHONPYCACHEPREFIX") or os.path.join(STACK_DIR, "tmp")
+        f.write(f'#!/bin/sh\nexec "{python}" -X pycache_prefix="{cache}" "$@"\n')
     os.chmod(os.path.join(bin_dir, "python3"), 0o755)
     for name in os.listdir(STANDINS_DIR):
         path = os.path.join(STANDINS_DIR, name)

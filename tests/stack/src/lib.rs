@@ -14,6 +14,7 @@
 //! # Assumptions
 //! Linux (loopback is all of 127/8, `/proc`), and a `python3` of 3.10 or later with `venv`.
 
+mod acts;
 mod binaries;
 mod control;
 mod emulator;
