@@ -1,5 +1,4 @@
 //! What the product relies on in the local stack, each promise held by a test. Results are summarised in tests/README.md.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod address;
 mod groups;
