@@ -6,6 +6,8 @@ pub mod evidence;
 pub mod flip_manifest;
 pub mod inventory;
 pub mod invocation;
+#[cfg(test)]
+mod main_job;
 pub mod ports;
 pub mod store;
 #[cfg(any(test, feature = "twins"))]

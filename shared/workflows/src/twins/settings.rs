@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::node::NodeFaults;
+
 /// How the world behaves. The defaults are what AWS and Weaviate do by their facts sheets, on the slow side.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -78,6 +80,8 @@ pub struct NodeSettings {
     pub ready_after: Duration,
     /// Modules of `/v1/meta`, beside `backup-s3`.
     pub modules: Vec<String>,
+    /// What goes wrong on it from its start.
+    pub faults: NodeFaults,
 }
 
 impl Default for Settings {
@@ -115,6 +119,7 @@ impl Default for Settings {
                 listens_after: Duration::from_secs(1),
                 ready_after: Duration::from_secs(5),
                 modules: Vec::new(),
+                faults: NodeFaults::default(),
             },
         }
     }

@@ -119,8 +119,8 @@ impl Inner {
         let (listens_at, boots_at) = (self.after(settings.listens_after), self.after(settings.ready_after));
         let now = self.now;
         self.nodes.entry(instance.clone()).or_insert_with(|| NodeModel {
+            faults: settings.faults.clone(),
             settings,
-            faults: NodeFaults::default(),
             listens_at: ready_at.unwrap_or(listens_at),
             ready_at: ready_at.unwrap_or(boots_at),
             classes: BTreeMap::new(),
