@@ -102,9 +102,7 @@ struct Session {
 
 impl Session {
     fn did(&mut self, step: impl Into<String>) {
-        let step = step.into();
-        tracing::info!(step, "create-backup went on");
-        self.steps.push(step);
+        self.steps.push(step.into());
     }
 
     fn outcome(&self, decision: &'static str, reason: String, open: Option<&OpenBackup>, attention: bool) -> Outcome {

@@ -28,7 +28,7 @@ use lifeboat_domain::expectations::{
 use serde_json::Value;
 
 use crate::ports::Node;
-use crate::ports::node::{Equals, NodeError, ObjectView, Place};
+use crate::ports::node::{Class, Equals, NodeError, ObjectView, Place};
 
 /// How many questions a node is asked at once: enough to hide the network, too few to be felt by its users.
 pub const AT_ONCE: usize = 8;
@@ -88,8 +88,8 @@ pub async fn record_expectations<N: Node>(node: &N) -> Result<Reading, EvidenceE
         return Err(EvidenceError::NotOneNode { names: nodes.into_iter().map(|n| n.name).collect() });
     };
     let node_name = one.name.clone();
-    let adapter = node.evidence_adapter().await.map_err(failed("which evidence API it has"))?;
     let classes = node.schema().await.map_err(failed("its schema"))?;
+    let adapter = adapter(node, &classes).await?;
     let definitions: BTreeMap<String, Value> = classes.iter().map(|c| (c.name.clone(), c.definition.clone())).collect();
     let tenants = look::tenants(node, classes.iter().filter(|c| c.multi_tenant).map(|c| c.name.clone())).await?;
 
@@ -129,6 +129,15 @@ pub async fn record_expectations<N: Node>(node: &N) -> Result<Reading, EvidenceE
         }
     }
     Ok(Reading { adapter, weaviate_version, node_name, collections })
+}
+
+/// Which evidence API the node has. Without a collection there is nothing to ask it, and GraphQL refuses every question
+/// (real server: 422 on an empty schema).
+async fn adapter<N: Node>(node: &N, classes: &[Class]) -> Result<EvidenceAdapter, EvidenceError> {
+    if classes.is_empty() {
+        return Ok(EvidenceAdapter::Graphql);
+    }
+    node.evidence_adapter().await.map_err(failed("which evidence API it has"))
 }
 
 /// The canaries of these places, in the order of place and id.

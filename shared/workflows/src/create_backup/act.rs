@@ -142,6 +142,12 @@ async fn swap<B: Bucket>(bucket: &B, state: &mut State, run: CreateRun) -> Resul
     let key = Key::CurrentRun(Function::CreateBackup);
     match store::swap(bucket, &key, state.etag.as_deref(), &run).await? {
         PutOutcome::Written { etag, .. } => {
+            let (from, to) = (state.run.open.as_ref().map(|o| o.phase), run.open.as_ref().map(|o| o.phase));
+            if from != to {
+                let open = run.open.as_ref().or(state.run.open.as_ref());
+                let id = open.and_then(|o| o.named.as_ref()).map(|n| &n.backup_id);
+                tracing::info!(backup.id = ?id, phase.from = ?from, phase.to = ?to, "the backup is a phase further");
+            }
             state.run = run;
             state.etag = Some(etag);
             Ok(true)

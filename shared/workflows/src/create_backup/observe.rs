@@ -59,7 +59,7 @@ pub(super) async fn state<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C:
     let (mut member, mut proof) = (MemberState::Gone, None);
     if let Some((instance, address)) = looked_at {
         member = member_of(&group, instance);
-        proof = gone(ports.hosts, &ports.nodes.at(address), &member, instance).await?;
+        proof = gone(ports.hosts, &ports.nodes.at(address), &member, instance).await;
         // Auto Scaling keeps a dead instance under its terminate hook until somebody answers it.
         if proof.is_some() {
             member = MemberState::Gone;
@@ -139,7 +139,12 @@ pub(super) async fn besides<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, 
     match open.phase {
         CreatePhase::Opened => Ok(Sight::Trigger(marker_date(ports.markers, open).await?)),
         CreatePhase::Named => {
-            let entitled = matches!(state.member, MemberState::InService | MemberState::Leaving);
+            // Reading takes a while: not for a backup that will not be asked for.
+            let entitled = match state.member {
+                MemberState::InService => true,
+                MemberState::Leaving => open.is_final,
+                MemberState::Elsewhere(_) | MemberState::Gone => false,
+            };
             match store::read::<Expectations>(ports.bucket, &Key::Expectations(id.clone())).await? {
                 Some(recorded) => Ok(Sight::Recorded(recorded.value)),
                 None if !entitled => Ok(Sight::Unread("the node is not asked".to_owned())),
@@ -196,29 +201,29 @@ async fn stored<B: Bucket>(bucket: &B, id: &BackupId) -> Result<Stored, Error> {
 
 /// The proof that an instance is gone, if it is. No one sign is enough: SSM calls an instance online for minutes after
 /// its end, Auto Scaling lists a dead one under its hook, and a node that does not answer may only be slow.
-async fn gone<H: Hosts, N: Node>(
-    hosts: &H,
-    node: &N,
-    member: &MemberState,
-    instance: &InstanceId,
-) -> Result<Option<String>, Error> {
+async fn gone<H: Hosts, N: Node>(hosts: &H, node: &N, member: &MemberState, instance: &InstanceId) -> Option<String> {
     let listed = match member {
-        MemberState::InService => return Ok(None),
+        MemberState::InService => return None,
         MemberState::Leaving => "as Terminating:Wait",
         MemberState::Elsewhere(state) => state,
         MemberState::Gone => "no more",
     };
-    let agent = match hosts.agent(instance).await? {
-        Agent::Online { .. } => return Ok(None),
+    let agent = match hosts.agent(instance).await {
+        Ok(Agent::Online { .. }) => return None,
         // It may come back, unless Auto Scaling has ended it.
-        Agent::Lost if *member != MemberState::Gone => return Ok(None),
-        Agent::Lost => "has lost",
-        Agent::Absent => "does not know",
+        Ok(Agent::Lost) if *member != MemberState::Gone => return None,
+        Ok(Agent::Lost) => "has lost",
+        Ok(Agent::Absent) => "does not know",
+        Err(fault) => {
+            // A final backup must not fail because SSM is busy: what is not proved is not gone.
+            tracing::warn!(%fault, "whether the instance is gone cannot be asked");
+            return None;
+        }
     };
     if matches!(node.live().await, Ok(true)) {
-        return Ok(None);
+        return None;
     }
-    Ok(Some(format!("Auto Scaling lists {instance} {listed}, SSM {agent} it, and its node does not answer")))
+    Some(format!("Auto Scaling lists {instance} {listed}, SSM {agent} it, and its node does not answer"))
 }
 
 async fn after<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(

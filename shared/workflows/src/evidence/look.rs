@@ -38,8 +38,8 @@ pub(super) async fn look<N: Node>(
     on_silence: OnSilence,
 ) -> Result<Observed, EvidenceError> {
     let weaviate_version = node.meta().await.map_err(failed("its version"))?.version;
-    let adapter = node.evidence_adapter().await.map_err(failed("which evidence API it has"))?;
     let classes = node.schema().await.map_err(failed("its schema"))?;
+    let adapter = super::adapter(node, &classes).await?;
     let tenants = tenants(node, classes.iter().filter(|c| c.multi_tenant).map(|c| c.name.clone())).await?;
 
     let mut places = Vec::new();

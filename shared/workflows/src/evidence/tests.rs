@@ -149,8 +149,10 @@ async fn a_tenant_that_is_not_active_is_never_asked_for_anything() {
 async fn a_database_is_empty_only_without_any_object_and_any_sleeping_tenant() {
     let (world, instance) = World::serving();
     let node = node(&world, &instance);
-    assert!(record_expectations(&node).await.unwrap().is_empty());
+    world.fail_next(Call::EvidenceAdapter, "", Failure::Denied);
+    assert!(record_expectations(&node).await.unwrap().is_empty(), "GraphQL has no answer without a schema");
     world.node(&instance).add_class("Empty", false, "cosine");
+    assert!(record_expectations(&node).await.is_err(), "it was not asked before");
     assert!(record_expectations(&node).await.unwrap().is_empty());
     let handle = world.node(&instance);
     handle.add_class("Tenanted", true, "cosine").set_tenant("Tenanted", "on", TenantStatus::Active);

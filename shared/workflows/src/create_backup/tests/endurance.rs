@@ -1,5 +1,7 @@
 //! Dying anywhere, several at once, and state that cannot be read.
 
+use lifeboat_domain::expectations::TenantStatus;
+
 use super::*;
 use crate::twins::{Effect, for_each_crash_point};
 
@@ -7,17 +9,37 @@ fn backups_asked(world: &World) -> usize {
     world.effects().into_iter().filter(|effect| matches!(effect, Effect::BackupAsked { .. })).count()
 }
 
-#[tokio::test]
-async fn whoever_comes_after_a_crash_at_any_call_finishes_the_same_one_backup() {
+/// What must be the same however often somebody died: nothing open, how it ended, what was asked and written.
+#[derive(Debug, PartialEq)]
+struct End {
+    open: bool,
+    last: Option<(CloseOutcome, bool)>,
+    failed_attempts: u32,
+    backups_asked: usize,
+    observed_after: usize,
+    done: usize,
+}
+
+fn end(world: &World) -> End {
+    let run = record(world);
+    let observed_after =
+        world.bucket().keys("manifests/").into_iter().filter(|key| key.ends_with("observed-after.json"));
+    End {
+        open: run.open.is_some(),
+        last: run.last.map(|last| (last.outcome, last.is_final)),
+        failed_attempts: run.failed_attempts,
+        backups_asked: backups_asked(world),
+        observed_after: observed_after.count(),
+        done: world.bucket().keys("runs/create-backup/done/").len(),
+    }
+}
+
+/// Dies at every call of a run that begins in this world; `between` is what others do between two invocations.
+async fn die_everywhere(make_world: impl Fn() -> World, between: impl Fn(&World)) -> (End, usize) {
     let report = for_each_crash_point(
-        || {
-            let (world, instance) = serving();
-            world.node(&instance).drop_class("Note");
-            mark(&world);
-            world.advance(Duration::from_secs(1));
-            world
-        },
+        make_world,
         async |world, ports| {
+            between(&world); // the one after a death is not reached
             let ports = Ports {
                 bucket: &ports.bucket,
                 markers: &ports.markers,
@@ -26,25 +48,91 @@ async fn whoever_comes_after_a_crash_at_any_call_finishes_the_same_one_backup() 
                 hosts: &ports.hosts,
                 clock: &ports.clock,
             };
-            let patience = Patience { until: world.now() + MINUTE, poll: Duration::from_secs(2) };
+            let patience = Patience { until: world.now() + MINUTE / 3, poll: Duration::from_secs(6) };
             let _ = run(&ports, &policy(), &Hint::Tick, patience).await;
             // Verification and flip, which are not under test here.
             if record(&world).open.is_some_and(|open| open.phase == CreatePhase::Handed) {
                 judge(&world, CloseOutcome::Published);
             }
+            between(&world);
         },
-        |world| {
-            let run = record(world);
-            let written = ["expectations.json", "observed-after.json"]
-                .map(|name| world.bucket().keys("manifests/").iter().filter(|key| key.ends_with(name)).count());
-            let done = world.bucket().keys("runs/create-backup/done/").len();
-            let last = run.last.map(|last| (last.outcome, last.reason));
-            (run.open.is_none(), last, run.failed_attempts, backups_asked(world), written, done)
-        },
+        end,
     )
     .await;
-    assert_eq!(report.end, (true, Some((CloseOutcome::Published, String::new())), 0, 1, [1, 1], 1));
-    assert!(report.points > 100, "{report:?}");
+    (report.end, report.points)
+}
+
+/// An owner in service with two objects, so that there are few calls to die at, and a marker.
+fn marked() -> (World, InstanceId) {
+    let (world, instance) = serving();
+    let node = world.node(&instance);
+    for class in ["Article", "Note", "Tenanted"] {
+        node.drop_class(class);
+    }
+    node.add_class("Small", false, "cosine").put_many("Small", None, 2);
+    mark(&world);
+    world.advance(Duration::from_secs(1));
+    (world, instance)
+}
+
+#[tokio::test]
+async fn whoever_comes_after_a_crash_at_any_call_finishes_the_same_one_backup() {
+    let with_tenants = || {
+        let (world, instance) = marked();
+        let node = world.node(&instance);
+        node.add_class("Many", true, "cosine").set_tenant("Many", "on", TenantStatus::Active);
+        node.put_many("Many", Some("on"), 2).set_tenant("Many", "off", TenantStatus::Inactive);
+        world
+    };
+    let (end, points) = die_everywhere(with_tenants, |_| {}).await;
+    let last = Some((CloseOutcome::Published, false));
+    assert_eq!(end, End { open: false, last, failed_attempts: 0, backups_asked: 1, observed_after: 1, done: 1 });
+    assert!(points > 80, "{points}");
+}
+
+#[tokio::test]
+async fn a_crash_at_any_call_of_a_narrowed_backup_never_saves_it() {
+    let narrowed = || {
+        let (world, instance) = marked();
+        world.node(&instance).add_class("Other", false, "cosine").put_many("Other", None, 2);
+        world.node(&instance).faults(|f| f.narrow_to = Some(vec!["Other".into()]));
+        world
+    };
+    // The rights are put right once the first try has failed.
+    let put_right = |world: &World| {
+        if record(world).last.is_some() {
+            let owner: Ownership = get(world, &Key::Ownership);
+            world.node(&owner.owner).faults(|f| f.narrow_to = None);
+        }
+    };
+    let (end, _) = die_everywhere(narrowed, put_right).await;
+    let last = Some((CloseOutcome::Published, false));
+    assert_eq!(end, End { open: false, last, failed_attempts: 0, backups_asked: 2, observed_after: 1, done: 2 });
+}
+
+#[tokio::test]
+async fn a_crash_at_any_call_of_a_final_backup_leaves_one_final_backup() {
+    let leaving = || {
+        let (world, instance) = marked();
+        world.replace(&instance);
+        world.advance(Duration::from_secs(5));
+        world
+    };
+    let (end, _) = die_everywhere(leaving, |_| {}).await;
+    let last = Some((CloseOutcome::Published, true));
+    assert_eq!(end, End { open: false, last, failed_attempts: 0, backups_asked: 1, observed_after: 1, done: 1 });
+}
+
+#[tokio::test]
+async fn a_crash_at_any_call_on_an_empty_database_asks_for_nothing() {
+    let empty = || {
+        let (world, instance) = marked();
+        world.node(&instance).drop_class("Small");
+        world
+    };
+    let (end, _) = die_everywhere(empty, |_| {}).await;
+    let last = Some((CloseOutcome::NothingToProtect, false));
+    assert_eq!(end, End { open: false, last, failed_attempts: 0, backups_asked: 0, observed_after: 0, done: 1 });
 }
 
 #[tokio::test]
