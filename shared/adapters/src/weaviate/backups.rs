@@ -9,8 +9,9 @@ use serde_json::json;
 use super::reply;
 use super::request::{LARGE_BYTES, Method, Request, SMALL_BYTES};
 
-/// Weaviate's own write timeout for a request is 60 s; a client that goes first can leave a slot held for 20 s.
-const START_SECS: u64 = 65;
+/// Below the minute that an invocation keeps in hand, so that no reply is cut off by its end: Weaviate writes its answer
+/// within 60 s, and a client that goes first can leave a slot held for 20 s (facts: weaviate.md §8.7).
+const START_SECS: u64 = 50;
 
 /// Asks for a backup of exactly these classes. Status and cancel answers are hints; ids are single-use.
 pub(super) fn create(id: &BackupId, include: &[String]) -> Result<Request, NodeError> {
@@ -25,7 +26,7 @@ pub(super) fn create_status(id: &BackupId) -> Request {
 
 /// It reads every backup's descriptor from the store, 32 at a time.
 pub(super) fn list() -> Request {
-    Request::new(Method::Get, "list of backups", "/v1/backups/s3").bounds(60, LARGE_BYTES)
+    Request::new(Method::Get, "list of backups", "/v1/backups/s3").bounds(50, LARGE_BYTES)
 }
 
 pub(super) fn cancel_create(id: &BackupId) -> Request {
