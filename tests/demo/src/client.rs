@@ -24,6 +24,8 @@ pub struct Client {
 impl Client {
     /// A client of the node at this address.
     pub fn new(address: &str, key: &str) -> anyhow::Result<Self> {
+        // The client wants a provider even for plain HTTP; a second installation is refused, and the first one stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build()?;
         Ok(Self { http, base: format!("http://{address}:8080/v1"), key: key.to_owned() })
     }

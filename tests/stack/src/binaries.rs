@@ -32,8 +32,9 @@ fn build_now(packages: &[String], show: &(dyn Fn(&str) + Sync)) -> Result<BTreeM
     let mut command = Command::new(cargo);
     command
         .current_dir(crate::workspace_root())
-        .args(["build", "--bins", "--message-format=json-render-diagnostics", "--profile", profile()])
-        .args(packages.iter().flat_map(|package| ["--package", package.as_str()]))
+        // The whole workspace, although a few packages are wanted: cargo unifies features over what is selected, and any
+        // other selection than that of `cargo test` and `cargo demo` would compile the AWS crates a second time.
+        .args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics", "--profile", profile()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
