@@ -84,6 +84,26 @@ def _install_copy_checksums():
     s3._copy_object = copy_object
 
 
+def _install_versioned_ranges():
+    """A range of a version: the emulator gives the whole object, S3 gives the range."""
+    original = s3._get_object
+
+    def get_object(bucket_name, key, headers, query_params=None):
+        status, answered, body = original(bucket_name, key, headers, query_params)
+        wanted = headers.get("range")
+        if status != 200 or not wanted or not s3._qp(query_params or {}, "versionId", ""):
+            return status, answered, body
+        span = s3._parse_range(wanted, len(body))
+        if span is None:
+            return s3._error("InvalidRange", "The requested range is not satisfiable", 416)
+        first, last = span
+        # As for any range: a checksum of the whole object would not fit the bytes.
+        kept = {k: v for k, v in answered.items() if not k.lower().startswith("x-amz-checksum-") and k.lower() != "content-length"}
+        part = body[first:last + 1]
+        return 206, {**kept, "Content-Length": str(len(part)), "Content-Range": f"bytes {first}-{last}/{len(body)}"}, part
+    s3._get_object = get_object
+
+
 def tamper(bucket, key, offset):
     """Flip one bit of a stored object in place: size, ETag and version stay as they were."""
     stored = s3._buckets[bucket]["objects"][key]
@@ -167,4 +187,5 @@ def _install_resources():
 
 _install_condition_keys()
 _install_copy_checksums()
+_install_versioned_ranges()
 _install_resources()
