@@ -190,3 +190,11 @@ impl Expectations {
         self.collections.values().map(|c| c.count).sum()
     }
 }
+
+/// Whether there is nothing to protect: no collection, or none with an object or with a tenant whose objects nobody
+/// counted. INACTIVE tenants may hold everything there is; OFFLOADED ones are in no backup.
+pub fn nothing_in(collections: &BTreeMap<String, CollectionExpectation>) -> bool {
+    collections
+        .values()
+        .all(|c| c.count == 0 && c.tenants.values().all(|t| t.count.is_some() || t.status == TenantStatus::Offloaded))
+}

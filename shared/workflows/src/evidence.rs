@@ -23,7 +23,7 @@ use lifeboat_domain::expectations::canary::{self, Question};
 use lifeboat_domain::expectations::compare::{self, Finding};
 use lifeboat_domain::expectations::{
     AfterObservation, Canary, CanaryName, CanaryQuery, CollectionExpectation, EvidenceAdapter, Expectations,
-    ObservedAfter, TenantStatus,
+    ObservedAfter, TenantStatus, nothing_in,
 };
 use serde_json::Value;
 
@@ -72,11 +72,9 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Whether there is nothing to protect: no collection, or none with an object or a tenant that was not counted.
+    /// Whether there is nothing to protect.
     pub fn is_empty(&self) -> bool {
-        self.collections.values().all(|c| {
-            c.count == 0 && c.tenants.values().all(|t| t.count.is_some() || t.status == TenantStatus::Offloaded)
-        })
+        nothing_in(&self.collections)
     }
 }
 

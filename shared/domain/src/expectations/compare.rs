@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::canary::{agrees, vector_digests};
 use super::{
     AfterObservation, Canary, CanaryName, CanaryQuery, CollectionExpectation, Expectations, ObservedAfter,
-    TenantExpectation, TenantStatus,
+    TenantExpectation, TenantStatus, nothing_in,
 };
 use crate::ids::{BackupId, Sha256Digest};
 use crate::manifest::Consistency;
@@ -110,7 +110,7 @@ pub enum ExpectedCount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case", tag = "finding")]
 pub enum Finding {
-    /// The expectations name no collection or no object.
+    /// The expectations name no collection, no object and no sleeping tenant.
     #[error("the expectations name no collection or no object, so they prove nothing")]
     NothingExpected,
     /// The two documents are not of one backup.
@@ -121,7 +121,7 @@ pub enum Finding {
         /// Whose observation.
         observed_after: BackupId,
     },
-    /// No canary of the whole backup can be used.
+    /// No canary of the whole backup can be used, although objects were counted.
     #[error("no canary of the backup can be used, so counts alone would have to prove it")]
     NoCanaryUsable,
     /// A collection is not there.
@@ -334,7 +334,7 @@ pub fn findings(seen: &Observed, expectations: &Expectations, after: &ObservedAf
             observed_after: after.backup_id.clone(),
         });
     }
-    if expectations.collections.is_empty() || expectations.objects() == 0 {
+    if nothing_in(&expectations.collections) {
         found.push(Finding::NothingExpected);
         return found;
     }

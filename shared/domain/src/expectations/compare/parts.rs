@@ -62,7 +62,10 @@ pub(super) fn canary_findings(
 ) {
     let usable = usable(expectations, after);
     if usable.canaries.is_empty() {
-        found.push(Finding::NoCanaryUsable);
+        // Where every tenant sleeps nothing can be asked without waking one: definitions, tenants and hashes are all there is.
+        if expectations.objects() > 0 {
+            found.push(Finding::NoCanaryUsable);
+        }
         return;
     }
     let expected: BTreeMap<CanaryName, _> = canaries(expectations).collect();

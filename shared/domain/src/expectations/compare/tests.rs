@@ -238,6 +238,7 @@ fn expectations_of_nothing_and_of_another_backup_prove_nothing() {
     let mut empty = expectations();
     for collection in empty.collections.values_mut() {
         collection.count = 0;
+        collection.tenants.remove("off");
     }
     assert_eq!(findings(&faithful(), &empty, &calm()), [Finding::NothingExpected]);
     let mut other = calm();
@@ -258,6 +259,21 @@ fn without_any_usable_canary_the_evidence_does_not_pass_and_a_collection_without
     );
     assert_eq!(usable(&expectations(), &none).counted_only, ["Plain", "Tenanted"]);
     assert!(usable(&expectations(), &calm()).counted_only.is_empty());
+}
+
+#[test]
+fn a_database_whose_tenants_all_sleep_is_held_to_its_collections_and_tenants() {
+    let (mut asleep, mut seen) = (expectations(), faithful());
+    asleep.collections.remove("Plain");
+    seen.collections.remove("Plain");
+    let collection = asleep.collections.get_mut("Tenanted").unwrap();
+    (collection.count, collection.canaries) = (0, Vec::new());
+    collection.tenants.insert("on".into(), tenant(TenantStatus::Inactive, None));
+    tenants(&mut seen).insert("on".into(), tenant(TenantStatus::Inactive, None));
+    let after = observed(after(&asleep, &seen));
+    assert_eq!(findings(&seen, &asleep, &after), []);
+    tenants(&mut seen).remove("on");
+    assert_eq!(findings(&seen, &asleep, &after).len(), 1);
 }
 
 #[test]
