@@ -249,11 +249,6 @@ pub enum Action {
     AllowEmptyStart,
     /// drive-restore: let the group launch again.
     ResumeLaunches,
-    /// drive-restore: let a retained instance go.
-    Release {
-        /// The instance.
-        instance: InstanceId,
-    },
 }
 
 impl Action {
@@ -265,9 +260,7 @@ impl Action {
             Self::Rollback { .. } | Self::ResumeFlips | Self::Approve { .. } | Self::Reject { .. } => {
                 Function::FlipManifest
             }
-            Self::Restore { .. } | Self::AllowEmptyStart | Self::ResumeLaunches | Self::Release { .. } => {
-                Function::DriveRestore
-            }
+            Self::Restore { .. } | Self::AllowEmptyStart | Self::ResumeLaunches => Function::DriveRestore,
         }
     }
 }

@@ -236,14 +236,21 @@ pub async fn run<P: Ports>(ports: &P, policy: &Policy, hint: &Hint, patience: Pa
         Hint::LifecycleAction { group, .. } if group != &policy.group => {
             return Ok(Outcome::Ignored { reason: format!("lifecycle action of group {group}, not {}", policy.group) });
         }
-        Hint::ObjectCreated { key, .. } if !matches!(Key::parse(key), Some(Key::Request(Function::DriveRestore, _))) => {
+        Hint::ObjectCreated { key, .. }
+            if !matches!(Key::parse(key), Some(Key::Request(Function::DriveRestore, _))) =>
+        {
             return Ok(Outcome::Ignored { reason: format!("{key} is not a request to drive-restore") });
         }
         Hint::Tick | Hint::ObjectCreated { .. } | Hint::LifecycleAction { .. } => {}
     }
     let mut heartbeats = BTreeSet::new();
-    take_turns(ports.clock(), patience, async || turn(ports, policy, patience, &mut heartbeats).await, || Outcome::Stuck)
-        .await
+    take_turns(
+        ports.clock(),
+        patience,
+        async || turn(ports, policy, patience, &mut heartbeats).await,
+        || Outcome::Stuck,
+    )
+    .await
 }
 
 async fn turn<P: Ports>(
@@ -261,10 +268,8 @@ async fn turn<P: Ports>(
     if leaving == Turn::Again {
         return Ok(Turn::Again);
     }
-    match launching(ports, policy, patience, &mut seen).await? {
-        Turn::Done(Outcome::Idle) => Ok(leaving),
-        other => Ok(other),
-    }
+    let launching = launching(ports, policy, patience, &mut seen).await?;
+    Ok(if launching == Turn::Done(Outcome::Idle) { leaving } else { launching })
 }
 
 async fn observe<P: Ports>(ports: &P) -> Result<Seen, Error> {
@@ -298,10 +303,12 @@ async fn heartbeat_once<P: Ports>(
     done: &mut BTreeSet<(Hook, InstanceId)>,
 ) -> Result<(), Error> {
     for member in &group.members {
-        let hook = match member.state {
-            LifecycleState::PendingWait => Hook::Launch,
-            LifecycleState::TerminatingWait => Hook::Terminate,
-            _ => continue,
+        let hook = if member.state == LifecycleState::PendingWait {
+            Hook::Launch
+        } else if member.state == LifecycleState::TerminatingWait {
+            Hook::Terminate
+        } else {
+            continue;
         };
         if done.insert((hook, member.instance.clone())) {
             ports.group().heartbeat(hook, &member.instance).await?;

@@ -191,10 +191,7 @@ async fn ticks_alone_do_the_whole_job_from_a_marker_to_a_replacement_with_the_sa
     assert_eq!(stamped.backup_id, flipped.backup_id);
     let attached = format!("{:?}", world.attachment());
     assert!(attached.contains(second.as_str()), "{attached}");
-    tick_until(&world, "the first instance's end", async || {
-        (!world.instances().contains(&first)).then_some(())
-    })
-    .await;
+    tick_until(&world, "the first instance's end", async || (!world.instances().contains(&first)).then_some(())).await;
 }
 
 #[tokio::test]
@@ -411,7 +408,11 @@ async fn a_function_killed_after_any_of_its_calls_is_finished_by_the_next_ticks(
         |world| wait(end_state(world)),
     )
     .await;
-    println!("killed at {} calls in {} runs", report.points, report.runs);
+    eprintln!("killed at {} calls in {} runs", report.points, report.runs);
     assert!(report.points > 100, "{report:?}");
-    assert!(report.end.contains("Some((Generation(2), Some(InService))) attached Some(true) idle true"), "{}", report.end);
+    assert!(
+        report.end.contains("Some((Generation(2), Some(InService))) attached Some(true) idle true"),
+        "{}",
+        report.end
+    );
 }

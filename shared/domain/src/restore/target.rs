@@ -86,14 +86,15 @@ mod tests {
     fn a_fit_target_is_taken_and_each_unfitness_is_named() {
         let (good, needs) = fit();
         assert_eq!(check(&good, &needs, 120), Ok(()));
-        let cases: Vec<(&str, Box<dyn Fn(&mut Target)>)> = vec![
-            ("backup-s3", Box::new(|t| t.backup_module = false)),
-            ("collection X", Box::new(|t| t.collections = vec!["X".into()])),
-            ("alias A", Box::new(|t| t.aliases = [("A".into(), "X".into())].into())),
-            ("set NodeName", Box::new(|t| t.node_names = vec!["other".into()])),
-            ("an older", Box::new(|t| t.version = "1.38.9".into())),
-            ("unknown version", Box::new(|t| t.version = "nightly".into())),
-            ("needs 1200 bytes", Box::new(|t| t.free_bytes = 1199)),
+        type Spoil = fn(&mut Target);
+        let cases: [(&str, Spoil); 7] = [
+            ("backup-s3", |t| t.backup_module = false),
+            ("collection X", |t| t.collections = vec!["X".into()]),
+            ("alias A", |t| t.aliases = [("A".into(), "X".into())].into()),
+            ("set NodeName", |t| t.node_names = vec!["other".into()]),
+            ("an older", |t| t.version = "1.38.9".into()),
+            ("unknown version", |t| t.version = "nightly".into()),
+            ("needs 1200 bytes", |t| t.free_bytes = 1199),
         ];
         for (says, spoil) in cases {
             let (mut target, needs) = fit();

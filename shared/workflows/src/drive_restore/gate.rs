@@ -8,9 +8,9 @@ use lifeboat_domain::ids::{Generation, InstanceId};
 use lifeboat_domain::keys::{Key, marker_dataset};
 use lifeboat_domain::ownership::{Origin, Ownership};
 use lifeboat_domain::pointer::Pointer;
+use lifeboat_domain::restore::Waiting;
 use lifeboat_domain::restore::gate::{AddressState, AddressStep, address as where_to, may_open};
 use lifeboat_domain::restore::run::{AddressMove, Choice, OpenRestore, Phase, Ready, StepName};
-use lifeboat_domain::restore::Waiting;
 use serde::Deserialize;
 
 use super::abandon::abandon;

@@ -47,9 +47,17 @@ async fn act<P: Ports>(ports: &P, seen: &mut Seen, id: &str, request: &Request) 
             overwrite(ports, &Key::RestoreGroup, &GroupAttempts::default()).await?;
             ports.group().resume_launches().await?;
         }
-        other => {
-            let owner = other.function().name();
-            tracing::error!(request.id = id, owner, "not an action of drive-restore; write it under its owner's prefix");
+        Action::Backup
+        | Action::Rollback { .. }
+        | Action::ResumeFlips
+        | Action::Approve { .. }
+        | Action::Reject { .. } => {
+            let owner = request.action.function().name();
+            tracing::error!(
+                request.id = id,
+                owner,
+                "not an action of drive-restore; write it under its owner's prefix"
+            );
         }
     }
     Ok(())

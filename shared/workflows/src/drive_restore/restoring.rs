@@ -35,9 +35,7 @@ pub(super) async fn check_target<P: Ports>(
         }
     };
     let fit = match load(ports, &open).await? {
-        Some(verified) => {
-            target::check(&target, &verified.manifest().requirements, policy.restore.disk_margin_percent)
-        }
+        Some(verified) => target::check(&target, &verified.manifest().requirements, policy.restore.disk_margin_percent),
         None if target.collections.is_empty() => Ok(()),
         None => Err(Refusal::TargetUnfit { why: format!("an empty start found collections {:?}", target.collections) }),
     };
@@ -166,7 +164,8 @@ async fn ask<P: Ports>(
             let mut taken = accepted.classes;
             taken.sort();
             if taken != wanted {
-                let why = format!("Weaviate takes collections {taken:?} of {wanted:?}; the key's rights are too narrow");
+                let why =
+                    format!("Weaviate takes collections {taken:?} of {wanted:?}; the key's rights are too narrow");
                 return abandon(ports, seen, open, &Refusal::TargetUnfit { why }).await;
             }
         }

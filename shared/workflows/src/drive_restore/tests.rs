@@ -48,10 +48,11 @@ async fn tick(world: &World, policy: &Policy) -> Result<Outcome, super::Error> {
 /// Ticks until the outcome is not a wait, at most an hour of the world's time.
 async fn settle(world: &World, policy: &Policy) -> Outcome {
     for _ in 0..60 {
-        match tick(world, policy).await.expect("the twins answer") {
-            Outcome::Waiting { .. } => world.advance(Duration::from_secs(60)),
-            outcome => return outcome,
+        let outcome = tick(world, policy).await.expect("the twins answer");
+        if !matches!(outcome, Outcome::Waiting { .. }) {
+            return outcome;
         }
+        world.advance(Duration::from_secs(60));
     }
     panic!("nothing ended within the hour: {:?}", tick(world, policy).await);
 }
@@ -89,7 +90,8 @@ async fn a_first_node_starts_empty_with_proof_and_permission_and_owns_generation
     let attached = world.attachment().expect("the address is attached");
     assert!(format!("{attached:?}").contains(instance.as_str()), "{attached:?}");
     assert_eq!(closed(&world).await.len(), 1);
-    let run: RestoreRun = store::read(&world.bucket(), &Key::CurrentRun(Function::DriveRestore)).await.unwrap().unwrap().value;
+    let run: RestoreRun =
+        store::read(&world.bucket(), &Key::CurrentRun(Function::DriveRestore)).await.unwrap().unwrap().value;
     assert_eq!(run.open, None);
     assert_eq!(settle(&world, &policy(true)).await, Outcome::Idle);
 }
@@ -120,12 +122,16 @@ async fn without_permission_nothing_starts_empty_and_launches_stop_after_three()
 
 #[tokio::test]
 async fn a_wrong_prefix_is_not_a_first_boot() {
-    for key in ["latest_weaviate_backup.manifest.json", "manifests/b_1/manifest.json", "backups/b_1/backup_config.json"] {
+    for key in ["latest_weaviate_backup.manifest.json", "manifests/b_1/manifest.json", "backups/b_1/backup_config.json"]
+    {
         let world = launched();
         world.bucket().put_raw(key, b"{}");
         world.bucket().delete(key);
         let outcome = settle(&world, &policy(true)).await;
-        assert!(matches!(&outcome, Outcome::Abandoned { reason, .. } if reason.contains("delete markers")), "{key}: {outcome:?}");
+        assert!(
+            matches!(&outcome, Outcome::Abandoned { reason, .. } if reason.contains("delete markers")),
+            "{key}: {outcome:?}"
+        );
     }
 }
 
@@ -149,7 +155,8 @@ async fn a_grant_of_an_empty_start_is_used_once() {
     let grant = Request { by: "ada".into(), reason: "a new cluster".into(), action: Action::AllowEmptyStart };
     world.bucket().put_raw("requests/drive-restore/r1.json", encode(&grant));
     assert!(matches!(settle(&world, &policy(false)).await, Outcome::Opened { generation: 1, .. }));
-    let run: RestoreRun = store::read(&world.bucket(), &Key::CurrentRun(Function::DriveRestore)).await.unwrap().unwrap().value;
+    let run: RestoreRun =
+        store::read(&world.bucket(), &Key::CurrentRun(Function::DriveRestore)).await.unwrap().unwrap().value;
     assert_eq!((run.empty_grant, run.handled_requests), (None, vec!["r1".to_owned()]));
 }
 
@@ -173,7 +180,8 @@ async fn a_backup_that_a_person_named_is_never_replaced_by_another() {
 #[tokio::test]
 async fn a_host_document_that_fails_is_named_with_its_exit_code() {
     let world = launched();
-    world.script_command(HostDocument::Prepare, CommandScript::Exit { code: 4, stderr: "mount: no such device".into() });
+    world
+        .script_command(HostDocument::Prepare, CommandScript::Exit { code: 4, stderr: "mount: no such device".into() });
     let outcome = settle(&world, &policy(true)).await;
     assert!(
         matches!(&outcome, Outcome::Abandoned { reason, .. } if reason.contains("mount: no such device") && reason.contains("4")),

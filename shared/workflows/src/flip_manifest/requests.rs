@@ -131,11 +131,9 @@ async fn act(
         Action::Approve { backup_id } => pointer(ports, policy, found, Some(backup_id)).await,
         Action::Rollback { to } => pointer(ports, policy, found, Some(to)).await,
         Action::ResumeFlips => pointer(ports, policy, found, None).await,
-        Action::Backup
-        | Action::Restore { .. }
-        | Action::AllowEmptyStart
-        | Action::ResumeLaunches
-        | Action::Release { .. } => Ok(Err("it is not flip-manifest's".to_owned())),
+        Action::Backup | Action::Restore { .. } | Action::AllowEmptyStart | Action::ResumeLaunches => {
+            Ok(Err("it is not flip-manifest's".to_owned()))
+        }
     }
 }
 
@@ -191,8 +189,7 @@ async fn pointer(
             | Action::Backup
             | Action::Restore { .. }
             | Action::AllowEmptyStart
-            | Action::ResumeLaunches
-            | Action::Release { .. } => resume(&world, asked),
+            | Action::ResumeLaunches => resume(&world, asked),
         };
         let why = match decision {
             Decision::Flip(flip) => match publish(ports, policy, &seen, &flip, &proof).await? {
