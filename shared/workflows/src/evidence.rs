@@ -23,7 +23,7 @@ use lifeboat_domain::expectations::canary::{self, Question};
 use lifeboat_domain::expectations::compare::{self, Finding};
 use lifeboat_domain::expectations::{
     AfterObservation, Canary, CanaryName, CanaryQuery, CollectionExpectation, EvidenceAdapter, Expectations,
-    ObservedAfter, TenantStatus, nothing_in,
+    ObservedAfter, nothing_in,
 };
 use serde_json::Value;
 

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use lifeboat_domain::expectations::TenantStatus;
 use lifeboat_domain::expectations::canary::{HITS, TENANTS_COUNTED_MAX};
 use lifeboat_domain::ids::{BackupId, Generation, InstanceId};
 use lifeboat_domain::manifest::{Consistency, Trigger};
