@@ -207,7 +207,7 @@ pub enum FlipError {
         /// Why.
         finding: Finding,
     },
-    /// Others were faster, [`RACES_MAX`] times.
+    /// Others were faster, `RACES_MAX` times.
     #[error("the pointer or a record was changed by others {RACES_MAX} times in a row; the next tick decides again")]
     LostRaces,
 }

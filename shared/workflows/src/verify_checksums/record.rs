@@ -20,7 +20,7 @@ pub enum RecordError {
     /// The bucket gave no answer, or the record does not parse.
     #[error("the record of verifications")]
     Store(#[source] StoreError),
-    /// Others were faster, [`RACES_MAX`] times.
+    /// Others were faster, `RACES_MAX` times.
     #[error("{key} was changed by others {RACES_MAX} times in a row; the next tick tries again")]
     LostRaces {
         /// The record.
