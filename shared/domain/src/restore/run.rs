@@ -162,6 +162,9 @@ pub struct HostJob {
     pub attempt: u32,
     /// Its command, once known.
     pub command: Option<String>,
+    /// The last command of this job that found the host's lock taken: not to be found again.
+    #[serde(default)]
+    pub locked_out: Option<String>,
 }
 
 /// What `PrepareHost` reports.

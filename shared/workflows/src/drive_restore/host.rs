@@ -4,16 +4,14 @@ use lifeboat_domain::restore::run::{Choice, HostJob, HostReport, OpenRestore, Ph
 use lifeboat_domain::restore::{Refusal, Waiting};
 
 use super::abandon::abandon;
-use super::{Error, Outcome, Policy, Ports, Seen, overdue, record, waiting};
+use super::{Error, Outcome, Policy, Ports, Seen, overdue, record, save, waiting};
 use crate::invocation::Turn;
 use crate::ports::hosts::{Agent, CommandId, CommandState, HostDocument, SendOutcome};
 use crate::ports::{Clock, Hosts};
 
-/// The script's exit code for "another job holds the lock" (`host/prepare-host.sh`): try again under a new name.
+/// The script's exit code for "another run holds the lock" (`host/prepare-host.sh`). Two invocations at once may both
+/// send the document; the host obeys one of them, and the same job sent again later is answered with its stored result.
 const LOCKED: i32 = 75;
-
-/// How often the document is sent when another job held the lock.
-const PREPARE_ATTEMPTS_MAX: u32 = 5;
 
 pub(super) async fn prepare<P: Ports>(
     ports: &P,
@@ -33,11 +31,12 @@ pub(super) async fn prepare<P: Ports>(
     let Some(prepare) = open.prepare.clone() else {
         // Intent first: the job's name is on record before anything is sent under it.
         open.note(StepName::AgentOnline, ports.clock().now());
-        open.prepare = Some(HostJob { job: open.job("prepare", 1), attempt: 1, command: None });
+        open.prepare = Some(HostJob { job: open.job("prepare", 1), attempt: 1, command: None, locked_out: None });
         return record(ports, seen, open).await;
     };
     let Some(command) = prepare.command.clone() else {
         let found = ports.hosts().find(&open.instance, &prepare.job).await?;
+        let found = found.filter(|CommandId(command)| prepare.locked_out.as_ref() != Some(command));
         let sent = match found {
             Some(command) => SendOutcome::Sent(command),
             None => ports.hosts().send(&open.instance, HostDocument::Prepare, &prepare.job).await?,
@@ -51,13 +50,14 @@ pub(super) async fn prepare<P: Ports>(
         };
     };
     let job = prepare.job.to_string();
-    match ports.hosts().command(&open.instance, &CommandId(command)).await? {
+    let late = overdue(&open, StepName::AgentOnline, seen.now, policy.restore.node_deadline);
+    match ports.hosts().command(&open.instance, &CommandId(command.clone())).await? {
+        CommandState::NotVisible | CommandState::Running if late => {
+            let details = "no end in time".to_owned();
+            let refusal = Refusal::HostFailed { details, exit_code: None, stderr: String::new() };
+            abandon(ports, seen, open, &refusal).await
+        }
         CommandState::NotVisible | CommandState::Running => {
-            if overdue(&open, StepName::AgentOnline, seen.now, policy.restore.node_deadline) {
-                let details = "no end in time".to_owned();
-                let refusal = Refusal::HostFailed { details, exit_code: None, stderr: String::new() };
-                return abandon(ports, seen, open, &refusal).await;
-            }
             Ok(waiting(&open.instance, Waiting::HostDocument { job }))
         }
         CommandState::Succeeded { stdout } => match report(&stdout) {
@@ -73,13 +73,17 @@ pub(super) async fn prepare<P: Ports>(
                 abandon(ports, seen, open, &refusal).await
             }
         },
-        CommandState::Failed { exit_code: Some(LOCKED), .. } if prepare.attempt < PREPARE_ATTEMPTS_MAX => {
-            let attempt = prepare.attempt + 1;
-            open.prepare = Some(HostJob { job: open.job("prepare", attempt), attempt, command: None });
-            record(ports, seen, open).await
+        CommandState::Failed { exit_code: Some(LOCKED), .. } if !late => {
+            open.prepare = Some(HostJob { command: None, locked_out: Some(command), ..prepare });
+            let instance = open.instance.clone();
+            seen.run.open = Some(open);
+            save(ports, seen).await?;
+            // At the pace of the polls: the run that holds the lock is at work.
+            Ok(waiting(&instance, Waiting::HostDocument { job }))
         }
-        CommandState::Failed { details, exit_code, stderr, .. } => {
-            let refusal = Refusal::HostFailed { details, exit_code, stderr: tail(&stderr, 500) };
+        CommandState::Failed { details, exit_code, stdout, stderr } => {
+            let stderr = told(&stdout).unwrap_or_else(|| tail(&stderr, 500));
+            let refusal = Refusal::HostFailed { details, exit_code, stderr };
             abandon(ports, seen, open, &refusal).await
         }
     }
@@ -88,6 +92,13 @@ pub(super) async fn prepare<P: Ports>(
 /// The last line of the script's output is its report (`host/prepare-host.sh`).
 fn report(stdout: &str) -> Option<HostReport> {
     serde_json::from_str(stdout.lines().rfind(|line| !line.trim().is_empty())?).ok()
+}
+
+/// What the script says went wrong, in its report.
+fn told(stdout: &str) -> Option<String> {
+    let report: serde_json::Value = serde_json::from_str(stdout.lines().rfind(|line| !line.trim().is_empty())?).ok()?;
+    let text = |field: &str| report.get(field).and_then(serde_json::Value::as_str);
+    Some(format!("{}: {}", text("step").unwrap_or("some step"), text("error")?))
 }
 
 fn tail(text: &str, characters: usize) -> String {
