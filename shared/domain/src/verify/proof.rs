@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use super::descriptors::{self, Descriptors};
 use super::{Finding, Fold, Note};
 use crate::document::{DocumentError, decode};
-use crate::expectations::{AfterObservation, Expectations, ObservedAfter};
+use crate::expectations::compare::consistency;
+use crate::expectations::{Expectations, ObservedAfter};
 use crate::ids::{BackupId, Sha256Digest};
 use crate::keys::Key;
 use crate::manifest::{
-    Catalogue, CatalogueError, CatalogueRow, Consistency, Engine, GuardDecision, Manifest, Requirements, Source,
-    Totals, decode_catalogue, encode_catalogue, root_digest,
+    Catalogue, CatalogueError, CatalogueRow, Engine, GuardDecision, Manifest, Requirements, Source, Totals,
+    decode_catalogue, encode_catalogue, root_digest,
 };
 use crate::pointer::{ManifestRef, VerificationLevel};
 
@@ -176,27 +177,6 @@ impl VerifiedBackup {
             data_as_of: self.expectations.recorded_at,
             verified_at: with.verified_at,
             is_final: self.expectations.is_final,
-        }
-    }
-}
-
-/// How exact the counts are: equal before and after, different, or known only from before.
-pub fn consistency(expectations: &Expectations, observed: &ObservedAfter) -> Consistency {
-    match &observed.observation {
-        AfterObservation::NodeGone { .. } => Consistency::OneSided,
-        AfterObservation::Node { counts, tenant_counts, tenants_changed, .. } => {
-            let equal = tenants_changed.values().all(Vec::is_empty)
-                && expectations.collections.len() == counts.len()
-                && expectations.collections.iter().all(|(name, before)| {
-                    let tenants = tenant_counts.get(name);
-                    counts.get(name) == Some(&before.count)
-                        && before
-                            .tenants
-                            .iter()
-                            .filter_map(|(tenant, t)| t.count.map(|count| (tenant, count)))
-                            .all(|(tenant, count)| tenants.and_then(|t| t.get(tenant)) == Some(&count))
-                });
-            if equal { Consistency::Exact } else { Consistency::Live }
         }
     }
 }

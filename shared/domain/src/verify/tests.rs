@@ -314,9 +314,12 @@ fn counts_that_differ_make_a_backup_live_and_a_node_that_died_one_sided() {
     if let AfterObservation::Node { counts, .. } = &mut sample.observed.observation {
         counts.insert("Article".into(), 26);
     }
-    assert_eq!(proof::consistency(&sample.expectations, &sample.observed), Consistency::Live);
+    assert_eq!(crate::expectations::compare::consistency(&sample.expectations, &sample.observed), Consistency::Live);
     sample.observed.observation = AfterObservation::NodeGone { proof: "terminated".into() };
-    assert_eq!(proof::consistency(&sample.expectations, &sample.observed), Consistency::OneSided);
+    assert_eq!(
+        crate::expectations::compare::consistency(&sample.expectations, &sample.observed),
+        Consistency::OneSided
+    );
 }
 
 /// Each mutation as it is, and resealed: with every digest above it recomputed, as a buggy or hostile writer would.
