@@ -56,6 +56,14 @@ enum Command {
         #[command(flatten)]
         why: Why,
     },
+    /// Ask for the verification of a finished backup that nobody has judged yet.
+    Verify {
+        /// The backup.
+        #[arg(value_parser = backup_id)]
+        backup_id: BackupId,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Name an older backup as latest, and stop automatic flips until a node was restored from it.
     Rollback {
         /// The backup.
@@ -142,6 +150,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Backup { why } => (Action::Backup, why),
         Command::Restore { backup_id: Some(backup_id), why, .. } => (Action::Restore { backup_id }, why),
         Command::Restore { backup_id: None, why, .. } => (Action::AllowEmptyStart, why),
+        Command::Verify { backup_id, why } => (Action::Verify { backup_id }, why),
         Command::Rollback { backup_id, why } => (Action::Rollback { to: backup_id }, why),
         Command::Approve { backup_id, why } => (Action::Approve { backup_id }, why),
         Command::Reject { backup_id, why } => (Action::Reject { backup_id }, why),

@@ -54,7 +54,7 @@ mod tests {
             match (case.expected, answer) {
                 (Expected::Malformed, Err(error)) => assert!(error.to_string().contains("event field"), "{error}"),
                 (Expected::NotForUs, Ok(answer)) => assert_eq!(answer.outcome["outcome"], "ignored", "{}", case.name),
-                // `runs::Action` has nothing to ask of verify-checksums yet; this fails when it does.
+                // The request that the case names is not in this empty bucket.
                 (Expected::Taken, Ok(answer)) if case.name.starts_with("request-") => {
                     assert_eq!(answer.outcome["outcome"], "ignored", "{}", case.name);
                 }

@@ -223,6 +223,11 @@ impl Document for Request {
 pub enum Action {
     /// create-backup: take a backup now.
     Backup,
+    /// verify-checksums: verify a finished backup that nobody has judged yet.
+    Verify {
+        /// The backup.
+        backup_id: BackupId,
+    },
     /// flip-manifest: name an older backup as latest, and stop automatic flips.
     Rollback {
         /// The backup.
@@ -257,6 +262,7 @@ impl Action {
         use crate::keys::Function;
         match self {
             Self::Backup => Function::CreateBackup,
+            Self::Verify { .. } => Function::VerifyChecksums,
             Self::Rollback { .. } | Self::ResumeFlips | Self::Approve { .. } | Self::Reject { .. } => {
                 Function::FlipManifest
             }

@@ -28,7 +28,7 @@ use std::time::Duration;
 use lifeboat_domain::event::Hint;
 use lifeboat_domain::ids::BackupId;
 use lifeboat_domain::keys::{Function, Key};
-use lifeboat_domain::runs::{CreateRun, VerifyRun};
+use lifeboat_domain::runs::{Action, CreateRun, Request, VerifyRun};
 use lifeboat_domain::verify::{EtagMeaning, Finding};
 
 use crate::invocation::Patience;
@@ -189,7 +189,16 @@ pub async fn run(
         Hint::ObjectCreated { bucket, key } if *bucket == policy.bucket => match Key::parse(key) {
             Some(Key::BackupObject(id, path)) if path == "backup_config.json" => one(ports, &id).await,
             Some(Key::Shard(id, index)) => shard(ports, policy, &id, index).await,
-            Some(_) | None => ignored(format!("{key} is neither a backup_config.json nor a shard")),
+            Some(asked @ Key::Request(Function::VerifyChecksums, _)) => {
+                let request = store::read::<Request>(ports.bucket, &asked).await.map_err(VerifyError::Store)?;
+                match request.map(|r| r.value.action) {
+                    // Verifying is harmless and ends the same however often: no record of the request is needed.
+                    Some(Action::Verify { backup_id }) => one(ports, &backup_id).await,
+                    Some(other) => ignored(format!("{key} asks {} to act", other.function().name())),
+                    None => ignored(format!("{key} is gone")),
+                }
+            }
+            Some(_) | None => ignored(format!("{key} is neither a backup_config.json, nor a shard, nor a request")),
         },
         Hint::ObjectCreated { bucket, .. } => ignored(format!("{bucket} is not our bucket")),
         Hint::LifecycleAction { .. } => ignored("lifecycle actions belong to drive-restore".to_owned()),

@@ -57,9 +57,7 @@ pub(super) async fn prepare<P: Ports>(
             let refusal = Refusal::HostFailed { details, exit_code: None, stderr: String::new() };
             abandon(ports, seen, open, &refusal).await
         }
-        CommandState::NotVisible | CommandState::Running => {
-            Ok(waiting(&open.instance, Waiting::HostDocument { job }))
-        }
+        CommandState::NotVisible | CommandState::Running => Ok(waiting(&open.instance, Waiting::HostDocument { job })),
         CommandState::Succeeded { stdout } => match report(&stdout) {
             Some(report) if report.address == address => {
                 open.host = Some(report);

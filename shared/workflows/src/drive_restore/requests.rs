@@ -48,6 +48,7 @@ async fn act<P: Ports>(ports: &P, seen: &mut Seen, id: &str, request: &Request) 
             ports.group().resume_launches().await?;
         }
         Action::Backup
+        | Action::Verify { .. }
         | Action::Rollback { .. }
         | Action::ResumeFlips
         | Action::Approve { .. }

@@ -131,9 +131,11 @@ async fn act(
         Action::Approve { backup_id } => pointer(ports, policy, found, Some(backup_id)).await,
         Action::Rollback { to } => pointer(ports, policy, found, Some(to)).await,
         Action::ResumeFlips => pointer(ports, policy, found, None).await,
-        Action::Backup | Action::Restore { .. } | Action::AllowEmptyStart | Action::ResumeLaunches => {
-            Ok(Err("it is not flip-manifest's".to_owned()))
-        }
+        Action::Backup
+        | Action::Verify { .. }
+        | Action::Restore { .. }
+        | Action::AllowEmptyStart
+        | Action::ResumeLaunches => Ok(Err("it is not flip-manifest's".to_owned())),
     }
 }
 
@@ -187,6 +189,7 @@ async fn pointer(
             Action::ResumeFlips
             | Action::Reject { .. }
             | Action::Backup
+            | Action::Verify { .. }
             | Action::Restore { .. }
             | Action::AllowEmptyStart
             | Action::ResumeLaunches => resume(&world, asked),

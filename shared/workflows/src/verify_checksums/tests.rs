@@ -35,6 +35,23 @@ async fn a_backup_is_opened_planned_and_read_by_its_events_alone() {
 }
 
 #[tokio::test]
+async fn a_persons_request_opens_a_verification_and_another_functions_does_not() {
+    let world = owned();
+    Sample::new("a", 1, 10).save(&world);
+    let ask = |action| Request { by: "ada".into(), reason: "its event was lost".into(), action };
+    let (mine, other) = ("requests/verify-checksums/r1.json", "requests/verify-checksums/r2.json");
+    world.bucket().put_raw(mine, encode(&ask(Action::Verify { backup_id: id("a") })));
+    world.bucket().put_raw(other, encode(&ask(Action::Backup)));
+    let report = verify(&world, &created(other)).await.unwrap();
+    assert!(report.to_string().contains("asks create-backup to act"), "{report}");
+    assert_eq!(record(&world), VerifyRun::default());
+    let report = verify(&world, &created(mine)).await.unwrap();
+    assert_eq!(report.to_string(), "a is planned in 1 shards");
+    let gone = verify(&world, &created("requests/verify-checksums/r3.json")).await.unwrap();
+    assert!(gone.to_string().contains("is gone"), "{gone}");
+}
+
+#[tokio::test]
 async fn what_is_not_a_finished_backup_of_ours_is_left_alone() {
     let world = owned();
     let sample = Sample::new("a", 1, 10);
