@@ -1,0 +1,206 @@
+//! `cargo demo` as a person runs it, and its sabotage.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lifeboat_stack::{Functions, Node, Silent, Stack, StackOptions, target_dir};
+use serde_json::Value;
+
+use crate::support::{PATIENCE, binary};
+
+/// One demo at a time: each is a stack, and a nested build that waits for the others' lock.
+static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Runs the demo with these arguments; its output, and how long it took.
+async fn demo(arguments: &[&str]) -> Result<(Output, Duration)> {
+    let _one = ONE.lock().await;
+    // The stack's own build makes every binary of the workspace, and says when this one is missing.
+    let options = StackOptions {
+        functions: Functions::Build(vec!["lifeboat-demo".to_owned()]),
+        node: Node::None,
+        ..StackOptions::default()
+    };
+    Stack::start_empty(options, &Silent).await?.stop();
+    let begun = Instant::now();
+    let child = tokio::process::Command::new(binary("lifeboat-demo"))
+        .args(arguments)
+        .current_dir(lifeboat_stack::workspace_root())
+        .kill_on_drop(true)
+        .stdin(std::process::Stdio::null())
+        .output();
+    let output = tokio::time::timeout(3 * PATIENCE, child).await.context("the demo did not end in time")??;
+    Ok((output, begun.elapsed()))
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+fn report_file(name: &str) -> Result<PathBuf> {
+    let dir = target_dir().join("lifeboat-scenarios");
+    std::fs::create_dir_all(&dir)?;
+    Ok(dir.join(format!("report-{}-{name}.json", std::process::id())))
+}
+
+fn take(file: &Path) -> Result<Value> {
+    let report = serde_json::from_slice(&std::fs::read(file).with_context(|| format!("reading {}", file.display()))?)?;
+    std::fs::remove_file(file)?;
+    Ok(report)
+}
+
+fn number(report: &Value, path: &str) -> Result<i64> {
+    report.pointer(path).and_then(Value::as_i64).with_context(|| format!("{path} is no number in {report:#}"))
+}
+
+fn text<'r>(report: &'r Value, path: &str) -> Result<&'r str> {
+    let found = report.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty());
+    found.with_context(|| format!("{path} is no text in {report:#}"))
+}
+
+/// Holds a report of a demo that went well to what the issue names.
+fn holds(report: &Value, objects: i64) -> Result<()> {
+    assert_eq!((&report["ok"], &report["failures"]), (&true.into(), &serde_json::json!([])));
+    assert_eq!(text(report, "/weaviate/kind")?, "embedded");
+    ensure!(text(report, "/weaviate/version")?.starts_with("1."), "{report:#}");
+    let sum = |of: &str| report[of].as_object().map_or(0, |m| m.values().filter_map(Value::as_i64).sum::<i64>());
+    assert_eq!((sum("indexed"), report["indexed"].as_object().map(serde_json::Map::len)), (objects, Some(3)));
+    assert_eq!(report["restored"], report["indexed"]);
+    let counts = &report["counts"];
+    assert_eq!(counts["before"], counts["after"]);
+    assert_eq!(counts["before"].as_object().map(serde_json::Map::len), Some(5), "two collections and three tenants");
+
+    let id = text(report, "/backup/id")?;
+    ensure!(id.starts_with("weaviate_backup_"), "{id}");
+    ensure!(number(report, "/backup/bytes")? > objects * 100, "{report:#}");
+    // Objects of an inactive tenant are in the backup, and in no count.
+    let (counted, asleep) = (number(report, "/backup/objects")?, number(report, "/counts/before/Note~1gamma")?);
+    assert_eq!(counted + asleep, objects);
+    let root = text(report, "/backup/root_sha256")?;
+    ensure!(root.len() == 64 && root.bytes().all(|b| b.is_ascii_hexdigit()), "{root}");
+    assert_eq!((number(report, "/pointer/sequence")?, number(report, "/pointer/generation")?), (1, 1));
+    assert_eq!(text(report, "/pointer/backup_id")?, id);
+    ensure!(number(report, "/canaries/checked")? >= 5, "{}", report["canaries"]);
+    assert_eq!(number(report, "/canaries/failed")?, 0);
+    assert_eq!(
+        (number(report, "/objects_by_id/checked")?, number(report, "/objects_by_id/failed")?),
+        (500.min(objects), 0)
+    );
+
+    let recovery = |part: &str| number(report, &format!("/recovery/{part}_ms"));
+    let parts = recovery("boot")? + recovery("weaviate_restore")? + recovery("gate")? + recovery("control_plane")?;
+    assert_eq!(recovery("total")?, parts);
+    ensure!(
+        recovery("total")? > recovery("weaviate_restore")? && recovery("weaviate_restore")? > 0,
+        "{}",
+        report["recovery"]
+    );
+    let named = report["recovery"]["control_plane_parts"].as_object().context("the parts of the control plane")?;
+    assert_eq!(named.values().filter_map(Value::as_i64).sum::<i64>(), recovery("control_plane")?);
+
+    let nodes = report["nodes"].as_array().context("nodes")?;
+    ensure!(nodes.len() == 2, "{nodes:?}");
+    for of in ["instance", "pid", "data_path"] {
+        ensure!(!nodes[0][of].is_null() && nodes[0][of] != nodes[1][of], "{of} in {nodes:?}");
+    }
+    let proof = &report["proof"];
+    assert_eq!((&proof["old_data_gone"], &proof["foreign_writes"]), (&true.into(), &0.into()));
+    ensure!(number(proof, "/chunks")? >= 3 && proof["chunks"] == proof["chunks_read"], "{proof}");
+    ensure!(number(proof, "/gets")? >= number(proof, "/chunks")? && number(proof, "/bytes")? > 0, "{proof}");
+
+    let timeline = report["timeline"].as_array().context("timeline")?;
+    let at: Vec<i64> = timeline.iter().filter_map(|moment| moment["at_ms"].as_i64()).collect();
+    ensure!(at.len() == timeline.len() && at.is_sorted() && at[0] >= 0, "{timeline:?}");
+    let steps: Vec<&str> = timeline.iter().filter_map(|moment| moment["step"].as_str()).collect();
+    let order = [
+        "indexed",
+        "marker_dropped",
+        "pointer_flipped",
+        "node_killed",
+        "drive_restore.evidence_passed",
+        "drive_restore.continued",
+    ];
+    let places: Vec<Option<usize>> = order.iter().map(|name| steps.iter().position(|step| step == name)).collect();
+    ensure!(places.iter().all(Option::is_some) && places.is_sorted(), "{steps:?}");
+    Ok(())
+}
+
+async fn goes_well(name: &str, objects: i64, arguments: &[&str]) -> Result<Duration> {
+    let file = report_file(name)?;
+    let path = file.display().to_string();
+    let (output, took) = demo(&[arguments, &["--report", &path]].concat()).await?;
+    let (stdout, stderr) = texts(&output);
+    ensure!(output.status.code() == Some(0), "{:?}\n{stdout}\n{stderr}", output.status);
+    let report = take(&file)?;
+    holds(&report, objects)?;
+    ensure!(stdout.contains("Everything came back"), "{stdout}");
+    assert_eq!(stdout.lines().filter(|line| line.trim_start().starts_with("cargo demo ")).count(), 3, "{stdout}");
+    eprintln!("demo of {objects}: {took:.1?}; recovery {}", report["recovery"]);
+    Ok(took)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_demo_ends_well_and_its_report_has_what_the_issue_names() -> Result<()> {
+    goes_well("small", 2000, &["--objects", "2000", "--round-scale", "0.1"]).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_of_twenty_thousand_vectors_at_its_own_pace_ends_within_ninety_seconds() -> Result<()> {
+    let took = goes_well("full", 20_000, &[]).await?;
+    ensure!(took < Duration::from_secs(90), "{took:?}");
+    Ok(())
+}
+
+/// A sabotaged demo ends with code 3 and names what was broken, on the result's own stream.
+async fn is_refused(kind: &str, named: &[&str]) -> Result<()> {
+    let file = report_file(kind)?;
+    let path = file.display().to_string();
+    let arguments =
+        ["--objects", "1000", "--dimensions", "16", "--round-scale", "0.1", "--sabotage", kind, "--report", &path];
+    let (output, took) = demo(&arguments).await?;
+    let (stdout, stderr) = texts(&output);
+    ensure!(output.status.code() == Some(3), "{:?}\n{stdout}\n{stderr}", output.status);
+    let said =
+        stdout.lines().find(|line| line.starts_with("Refused, as it must be: ")).with_context(|| stdout.clone())?;
+    for word in named {
+        ensure!(said.contains(word), "{word:?} is not in {said:?}");
+    }
+    let report = take(&file)?;
+    assert_eq!((&report["ok"], &report["sabotage"]["kind"]), (&false.into(), &kind.into()));
+    ensure!(said.ends_with(text(&report, "/sabotage/refused")?), "{said}\n{report:#}");
+    assert_eq!(report["restored"], serde_json::json!({}), "nothing serves");
+    eprintln!("sabotage {kind}: {took:.1?}; {said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_byte_of_a_chunk_is_refused_by_name() -> Result<()> {
+    is_refused("chunk", &["fails T0", "/chunk-"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_chunk_is_refused_by_name() -> Result<()> {
+    is_refused("delete", &["fails T0", "/chunk-"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weaviate_that_is_not_there_is_refused_by_name_and_nothing_is_started() -> Result<()> {
+    let (output, took) = demo(&["--weaviate", "/nonexistent"]).await?;
+    let (stdout, stderr) = texts(&output);
+    ensure!(output.status.code() == Some(2) && stdout.is_empty(), "{:?}\n{stdout}\n{stderr}", output.status);
+    ensure!(stderr.contains("/nonexistent") && stderr.contains("no such binary"), "{stderr}");
+    ensure!(took < Duration::from_secs(10), "{took:?}");
+
+    let (output, _) = demo(&["--weaviate", "docker"]).await?;
+    let (_, stderr) = texts(&output);
+    let engine = std::process::Command::new("docker").arg("version").output().is_ok_and(|o| o.status.success());
+    if engine {
+        eprintln!("NOT RUN: a Docker engine answers here, so its absence cannot be seen");
+        return Ok(());
+    }
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    ensure!(stderr.contains("needs a Docker engine, and none answers on "), "{stderr}");
+    Ok(())
+}
