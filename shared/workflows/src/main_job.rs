@@ -377,6 +377,43 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
 }
 
+#[tokio::test]
+async fn a_planned_replacement_takes_a_final_backup_and_the_old_node_goes_only_when_the_new_one_serves() {
+    let (world, first) = cluster().await;
+    mark(&world, "wiki");
+    published(&world, 0).await;
+    world.advance(Duration::from_secs(60));
+    world.node(&first).put_many("Article", None, 40);
+    let before = data(&world.node(&first));
+    world.replace(&first);
+    let second = serving(&world, 2).await;
+    assert_eq!(data(&world.node(&second)), before, "what was written after the last marker is there");
+    let stamped = pointer(&world).await.unwrap();
+    assert!(stamped.is_final, "{stamped:?}");
+    tick_until(&world, "the first instance's end", async || (!world.instances().contains(&first)).then_some(())).await;
+    let answers: Vec<String> = world.effects().iter().map(ToString::to_string).collect();
+    let at = |text: String| answers.iter().position(|a| a.starts_with(&text)).unwrap_or_else(|| panic!("{answers:#?}"));
+    assert!(at(format!("address attached to {second}")) < at(format!("Terminate hook of {first}")));
+}
+
+#[tokio::test]
+async fn a_predecessor_that_neither_answers_nor_is_gone_is_retained_at_the_deadline_and_the_pointer_is_restored() {
+    let (world, first) = cluster().await;
+    mark(&world, "wiki");
+    published(&world, 0).await;
+    let before = data(&world.node(&first));
+    world.hang_host(&first);
+    world.replace(&first);
+    // Two hours is the deadline; the loss is stated by the pointer that was restored.
+    for _ in 0..200 {
+        all(&world).tick().await;
+        world.advance(Duration::from_secs(60));
+    }
+    let second = serving(&world, 2).await;
+    assert_eq!(data(&world.node(&second)), before);
+    assert_eq!(world.lifecycle(&first), Some(LifecycleState::TerminatingRetained));
+}
+
 /// What of a recovery counts: who owns, serves and is reached, from which backup, and that nothing is left open.
 async fn end_state(world: &World) -> String {
     let (owner, pointer) = (ownership(world).await, pointer(world).await);

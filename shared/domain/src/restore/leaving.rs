@@ -11,8 +11,8 @@ use crate::runs::CloseOutcome;
 pub struct LeavingFacts {
     /// Whether it owned the data when it came under the hook.
     pub was_owner: bool,
-    /// Whether it owns the data still: no successor opened a gate.
-    pub is_owner: bool,
+    /// Whether a successor owns the data and has taken the address: until then this one serves reads.
+    pub successor_serves: bool,
     /// Whether it is proved gone: SSM does not list it, and its own address does not answer.
     pub gone: bool,
     /// How its final backup ended; `None` while there is none.
@@ -80,7 +80,7 @@ pub fn answer(facts: &LeavingFacts, deadline: Duration) -> LeavingAnswer {
     match facts {
         f if !f.was_owner => A::Continue(ContinueReason::NeverOwned),
         f if f.gone => A::Continue(ContinueReason::ProvedGone),
-        f if saved && (!f.successor_expected || !f.is_owner) => {
+        f if saved && (!f.successor_expected || f.successor_serves) => {
             A::Continue(if f.nothing_to_save { ContinueReason::NothingToSave } else { ContinueReason::FinalPublished })
         }
         _ if saved && late => A::Retain(RetainReason::NoSuccessor),
@@ -99,7 +99,7 @@ mod tests {
     fn owner() -> LeavingFacts {
         LeavingFacts {
             was_owner: true,
-            is_owner: true,
+            successor_serves: false,
             gone: false,
             final_backup: None,
             nothing_to_save: false,
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_failed_replacement_is_let_go_at_once() {
-        let facts = LeavingFacts { was_owner: false, is_owner: false, ..owner() };
+        let facts = LeavingFacts { was_owner: false, ..owner() };
         assert_eq!(answer(&facts, DEADLINE), LeavingAnswer::Continue(ContinueReason::NeverOwned));
     }
 
@@ -119,15 +119,15 @@ mod tests {
         assert_eq!(answer(&owner(), DEADLINE), LeavingAnswer::Wait(LeavingWait::FinalBackup));
         let saved = LeavingFacts { final_backup: Some(CloseOutcome::Published), ..owner() };
         assert_eq!(answer(&saved, DEADLINE), LeavingAnswer::Wait(LeavingWait::Successor));
-        let replaced = LeavingFacts { is_owner: false, ..saved };
+        let replaced = LeavingFacts { successor_serves: true, ..saved };
         assert_eq!(answer(&replaced, DEADLINE), LeavingAnswer::Continue(ContinueReason::FinalPublished));
     }
 
     #[test]
     fn an_owner_whose_final_backup_failed_was_held_or_never_came_is_retained_at_the_deadline() {
         for outcome in [None, Some(CloseOutcome::Failed), Some(CloseOutcome::Held), Some(CloseOutcome::Refused)] {
-            for is_owner in [true, false] {
-                let facts = LeavingFacts { final_backup: outcome, is_owner, waited: DEADLINE, ..owner() };
+            for successor_serves in [true, false] {
+                let facts = LeavingFacts { final_backup: outcome, successor_serves, waited: DEADLINE, ..owner() };
                 assert_eq!(answer(&facts, DEADLINE), LeavingAnswer::Retain(RetainReason::FinalNotPublished));
             }
         }

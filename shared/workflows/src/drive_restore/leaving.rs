@@ -4,7 +4,7 @@ use lifeboat_domain::ids::InstanceId;
 use lifeboat_domain::keys::{Function, Key};
 use lifeboat_domain::restore::Waiting;
 use lifeboat_domain::restore::leaving::{self as decide, LeavingAnswer, LeavingFacts, LeavingWait};
-use lifeboat_domain::restore::run::Leaving;
+use lifeboat_domain::restore::run::{Leaving, Phase};
 use lifeboat_domain::runs::{CloseOutcome, CreateRun};
 
 use super::{Error, Outcome, Policy, Ports, Seen, elapsed, save, waiting};
@@ -77,7 +77,7 @@ async fn facts<P: Ports>(ports: &P, seen: &Seen, instance: &InstanceId) -> Resul
     let Some(leaving) = seen.run.leaving.get(instance) else { return Ok(None) };
     let mut facts = LeavingFacts {
         was_owner: leaving.was_owner,
-        is_owner: seen.owner() == Some(instance),
+        successor_serves: successor_serves(seen, instance),
         gone: false,
         final_backup: None,
         nothing_to_save: false,
@@ -92,6 +92,14 @@ async fn facts<P: Ports>(ports: &P, seen: &Seen, instance: &InstanceId) -> Resul
         facts.final_backup = last.map(|l| l.outcome);
     }
     Ok(Some(facts))
+}
+
+/// Whether somebody else owns the data, and has the address already: the owner's run is past that step, or closed.
+fn successor_serves(seen: &Seen, instance: &InstanceId) -> bool {
+    let on_its_way = |owner: &InstanceId| {
+        seen.run.open.as_ref().is_some_and(|open| &open.instance == owner && open.phase <= Phase::Owning)
+    };
+    seen.owner().is_some_and(|owner| owner != instance && !on_its_way(owner))
 }
 
 /// Proof that an instance is gone: SSM does not list it (it lists no terminated instance), and its own address, if it
