@@ -12,8 +12,12 @@ use crate::document::Document;
 use crate::ids::{BackupId, Generation, InstanceId};
 use crate::manifest::Trigger;
 
-/// How many handled requests and closed verifications a record remembers.
+/// How many closed verifications a record remembers.
 pub const REMEMBERED_MAX: usize = 50;
+
+/// How many handled requests a record remembers: as many as one page of a listing shows, so that none is acted upon
+/// again while its file is still there. The bucket expires requests.
+pub const REQUESTS_REMEMBERED_MAX: usize = 1_000;
 
 /// `runs/create-backup/current.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,7 +188,7 @@ pub struct ClosedVerification {
 /// `runs/flip-manifest/current.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlipRun {
-    /// Ids of requests already acted upon, newest last, at most [`REMEMBERED_MAX`].
+    /// Ids of requests already acted upon, newest last, at most [`REQUESTS_REMEMBERED_MAX`].
     #[serde(default)]
     pub handled_requests: Vec<String>,
 }
@@ -193,12 +197,12 @@ impl Document for FlipRun {
     const KIND: &'static str = "flip-run";
 }
 
-/// Remembers a handled request, dropping the oldest over [`REMEMBERED_MAX`].
+/// Remembers a handled request, dropping the oldest over [`REQUESTS_REMEMBERED_MAX`].
 pub fn remember(handled: &mut Vec<String>, id: &str) {
     if !handled.iter().any(|h| h == id) {
         handled.push(id.to_owned());
     }
-    let over = handled.len().saturating_sub(REMEMBERED_MAX);
+    let over = handled.len().saturating_sub(REQUESTS_REMEMBERED_MAX);
     handled.drain(..over);
 }
 
