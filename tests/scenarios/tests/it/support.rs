@@ -9,7 +9,7 @@ use aws_sdk_s3::Client as S3;
 use lifeboat_demo::client::Client;
 use lifeboat_demo::corpus::Corpus;
 use lifeboat_domain::document::{Document, decode, encode};
-use lifeboat_domain::ids::{BackupId, InstanceId};
+use lifeboat_domain::ids::BackupId;
 use lifeboat_domain::keys::{Function, Key};
 use lifeboat_domain::ownership::Ownership;
 use lifeboat_domain::pointer::Pointer;
@@ -72,7 +72,11 @@ pub(crate) async fn on(setup: Setup, scenario: impl AsyncFnOnce(&mut Cluster) ->
     let ready = begun.elapsed();
     if let Err(error) = scenario(&mut cluster).await {
         cluster.stack.keep();
-        panic!("{error:#}\nthe stack's logs are in {}", cluster.stack.dir().display());
+        panic!(
+            "{error:#}\nthe stack's logs are in {}, the nodes' in {}",
+            cluster.stack.dir().display(),
+            cluster.node_files.display()
+        );
     }
     eprintln!("cluster ready after {ready:.1?}, scenario over after {:.1?}", begun.elapsed());
 }
@@ -112,14 +116,14 @@ impl Cluster {
         Ok(std::fs::write(self.node_files.join("knobs"), lines.join("\n"))?)
     }
 
-    /// Requests to all nodes so far, as `METHOD path`, with the time and the node's address.
-    pub(crate) fn node_requests(&self) -> Result<Vec<(String, String)>> {
-        let text = std::fs::read_to_string(self.node_files.join("access.ndjson")).unwrap_or_default();
+    /// Requests to all nodes so far, as `METHOD path status`.
+    pub(crate) fn node_requests(&self) -> Result<Vec<String>> {
+        let text = std::fs::read_to_string(self.node_files.join("access.ndjson")).context("the nodes' access log")?;
         text.lines()
             .map(|line| {
                 let line: Value = serde_json::from_str(line)?;
                 let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-                Ok((text("node"), format!("{} {}", text("method"), text("path"))))
+                Ok(format!("{} {} {}", text("method"), text("path"), line["status"]))
             })
             .collect()
     }
@@ -210,6 +214,16 @@ impl Cluster {
             self.keys("backups/").await?.iter().filter_map(|k| k.split('/').nth(1).map(str::to_owned)).collect();
         ids.dedup();
         Ok(ids)
+    }
+
+    /// What must not change by itself: every key with its ETag but the logs of work, and who is in the group.
+    pub(crate) async fn state(&self) -> Result<Vec<String>> {
+        let page = self.s3.list_objects_v2().bucket(&self.bucket).send().await?;
+        let objects = page.contents().iter();
+        let mut state: Vec<String> =
+            objects.map(|o| format!("{} {}", o.key().unwrap_or_default(), o.e_tag().unwrap_or_default())).collect();
+        state.extend(self.stack.instances().await?.iter().map(|i| format!("{} {:?}", i.instance, i.lifecycle)));
+        Ok(state)
     }
 
     // ---- what jobs and people do -----------------------------------------------------------------------------------------------
@@ -324,7 +338,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.node_files);
+        // What a failing scenario's reader needs stays.
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.node_files);
+        }
     }
 }
 
@@ -348,10 +365,6 @@ pub(crate) fn case(function: Function, name: &str) -> Result<Value> {
 /// A binary of the workspace, where the stack's own build puts it.
 pub(crate) fn binary(name: &str) -> PathBuf {
     target_dir().join(if cfg!(debug_assertions) { "debug" } else { "release" }).join(name)
-}
-
-pub(crate) fn instance(id: &str) -> Result<InstanceId> {
-    Ok(InstanceId::parse(id)?)
 }
 
 /// The node double behind a script that reads its knobs at each start, so that a scenario can break a later node: the
