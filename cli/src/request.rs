@@ -8,6 +8,7 @@ use lifeboat_domain::keys::Key;
 use lifeboat_domain::runs::{Action, Request};
 use lifeboat_workflows::ports::Bucket;
 use lifeboat_workflows::ports::bucket::{PutMode, PutOutcome};
+use lifeboat_workflows::store;
 
 /// Writes the request; gives its key.
 pub(crate) async fn ask(
@@ -26,10 +27,14 @@ pub(crate) async fn ask(
     let digest = Sha256Digest::of(&body);
     let id = format!("{}-{}", now.strftime("%Y%m%dt%H%M%Sz"), &digest.as_str()[..12]);
     let key = Key::Request(function, id).to_string();
-    match bucket.put(&key, body, PutMode::Create).await.with_context(|| format!("writing {key}"))? {
-        PutOutcome::Written { .. } => Ok(key),
-        PutOutcome::Lost => bail!("{key} is there already with other content; ask again"),
+    let put = bucket.put(&key, body.clone(), PutMode::Create).await.with_context(|| format!("writing {key}"))?;
+    if put == PutOutcome::Lost {
+        let there = bucket.get(&key, store::DOCUMENT_BYTES_MAX).await.with_context(|| format!("reading {key}"))?;
+        if there.is_none_or(|t| t.body != body) {
+            bail!("{key} is there already with other content; ask again");
+        }
     }
+    Ok(key)
 }
 
 #[cfg(test)]

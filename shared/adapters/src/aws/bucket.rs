@@ -1,9 +1,10 @@
 //! S3 behind [`Bucket`].
 //!
 //! What an answer means is decided here once: only `NoSuchKey` is absence, a refusal to look never is; ETags are
-//! opaque, always in their quotes; a condition that failed is read back before it is called lost (facts: aws.md §5.2).
+//! opaque, always in their quotes; a condition that failed is looked into before it is called lost (facts: aws.md §5.2).
 
 mod list;
+mod mark;
 mod pinned;
 mod put;
 
@@ -27,12 +28,13 @@ use super::fault::{Call, code, status};
 pub struct S3Bucket {
     client: Client,
     name: String,
+    marks: mark::Marks,
 }
 
 impl S3Bucket {
     /// The bucket of this name.
     pub fn new(client: Client, name: &str) -> Self {
-        Self { client, name: name.to_owned() }
+        Self { client, name: name.to_owned(), marks: mark::Marks::new() }
     }
 
     /// The bucket's name.

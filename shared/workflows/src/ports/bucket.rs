@@ -14,9 +14,10 @@ pub trait Bucket: Send + Sync {
     /// The current object's metadata without its bytes, or `None` when there is none.
     fn head(&self, key: &str) -> impl Future<Output = Result<Option<Listed>, Fault>> + Send;
 
-    /// Writes if the condition holds. A lost race is a result. An answer "condition failed" after a retry of one's own
-    /// write that did arrive is recognised by reading back the same bytes, and is `Written`. Every put carries a
-    /// SHA-256 checksum, so that S3 refuses damaged bytes.
+    /// Writes if the condition holds. A lost race is a result, also when the winner wrote the same bytes: of any number
+    /// of writers at once exactly one hears `Written`. An answer "condition failed" after a retry of one's own write that
+    /// did arrive is recognised by the mark that the write left, and is `Written`. Every put carries a SHA-256 checksum,
+    /// so that S3 refuses damaged bytes.
     fn put(&self, key: &str, body: Vec<u8>, mode: PutMode) -> impl Future<Output = Result<PutOutcome, Fault>> + Send;
 
     /// One page, in key order, of at most 1,000 current objects below `prefix` and after `start_after`.

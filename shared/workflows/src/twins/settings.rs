@@ -13,9 +13,9 @@ pub struct Settings {
     pub page_size: usize,
     /// Whether buckets keep versions.
     pub versioned: bool,
-    /// Whether a put whose condition fails, but whose very bytes are there already, is `Written` instead of `Lost`. True
-    /// is what the S3 adapter does: reading back, it cannot tell its own retried write from another writer's equal one.
-    /// So two writers of equal bytes both believe that they won. Workflows must bear both.
+    /// Whether a put whose condition fails, but whose very bytes are there already, is `Written` instead of `Lost`. False
+    /// is what the S3 adapter does, by the mark that each write leaves; true is an adapter that only compares bytes, with
+    /// which two writers of equal bytes both believe that they won. Workflows must bear both.
     pub identical_put_counts_as_written: bool,
     /// From a launch to `Pending:Wait`.
     pub boot_takes: Duration,
@@ -90,7 +90,7 @@ impl Default for Settings {
             call_takes: Duration::from_millis(10),
             page_size: 1000,
             versioned: true,
-            identical_put_counts_as_written: true,
+            identical_put_counts_as_written: false,
             boot_takes: Duration::from_secs(5),
             agent_takes: Duration::from_secs(30),
             proceed_takes: Duration::from_secs(1),

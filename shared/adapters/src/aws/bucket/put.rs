@@ -9,7 +9,8 @@ use lifeboat_workflows::ports::Fault;
 use lifeboat_workflows::ports::bucket::{PutMode, PutOutcome};
 use lifeboat_workflows::ports::fault::{Happened, Retry};
 
-use super::{Current, S3Bucket, quoted, version};
+use super::mark::METADATA;
+use super::{S3Bucket, quoted, version};
 use crate::aws::fault::{Call, code, status};
 
 /// How often a write that met a concurrent one is tried.
@@ -18,8 +19,9 @@ const CONFLICTS_MAX: u32 = 3;
 impl S3Bucket {
     pub(super) async fn put_if(&self, key: &str, body: Vec<u8>, mode: PutMode) -> Result<PutOutcome, Fault> {
         let call = Call::changes("put", key);
+        let mark = self.marks.next();
         for _ in 0..CONFLICTS_MAX {
-            let error = match self.put_once(key, &body, &mode).await {
+            let error = match self.put_once(key, &body, &mode, &mark).await {
                 Ok(reply) => {
                     let etag = reply.e_tag().map(quoted).ok_or_else(|| call.nonsense("the put gave no ETag"))?;
                     return Ok(PutOutcome::Written { etag, version_id: version(reply.version_id()) });
@@ -32,7 +34,7 @@ impl S3Bucket {
                 (Some(404), Some("NoSuchKey")) => return Ok(PutOutcome::Lost),
                 _ => return Err(call.fault(error)),
             }
-            if let Some(outcome) = self.settle(key, &body, &mode, status(&error) == Some(409)).await? {
+            if let Some(outcome) = self.settle(key, &mark, &mode, status(&error) == Some(409)).await? {
                 return Ok(outcome);
             }
         }
@@ -45,6 +47,7 @@ impl S3Bucket {
         key: &str,
         body: &[u8],
         mode: &PutMode,
+        mark: &str,
     ) -> Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>> {
         let put = self
             .client
@@ -53,6 +56,7 @@ impl S3Bucket {
             .key(key)
             .content_type(content_type(key))
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
+            .metadata(METADATA, mark)
             .body(ByteStream::from(body.to_vec()));
         match mode {
             PutMode::Create => put.if_none_match("*"),
@@ -62,28 +66,26 @@ impl S3Bucket {
         .await
     }
 
-    /// What became of a write whose condition did not hold. The SDK may have written and then, for want of a reply,
-    /// have tried again and met its own object (facts: aws.md §5.2): the same bytes are ours. After a conflict whose
+    /// What became of a write whose condition did not hold: an object with its mark is its own. After a conflict whose
     /// condition still holds, `None`: try again.
-    async fn settle(
-        &self,
-        key: &str,
-        body: &[u8],
-        mode: &PutMode,
-        conflict: bool,
-    ) -> Result<Option<PutOutcome>, Fault> {
-        // A read-back that fails leaves open what happened, so it counts as a change.
-        let current = self.current(Call::changes("read back", key), key, body.len() as u64).await;
-        let current = current.map_err(|fault| Fault { happened: Happened::Maybe, ..fault })?;
-        Ok(match (current, mode) {
-            (Current::Object(stored), _) if stored.body == body => {
-                Some(PutOutcome::Written { etag: stored.etag, version_id: stored.version_id })
+    async fn settle(&self, key: &str, mark: &str, mode: &PutMode, conflict: bool) -> Result<Option<PutOutcome>, Fault> {
+        // A look that fails leaves open what happened, so it counts as a change.
+        let call = Call::changes("look at", key);
+        let there = match self.client.head_object().bucket(&self.name).key(key).send().await {
+            Ok(there) => Some(there),
+            Err(error) if status(&error) == Some(404) => None,
+            Err(error) => return Err(Fault { happened: Happened::Maybe, ..call.fault(error) }),
+        };
+        let etag = there.as_ref().and_then(|t| t.e_tag()).map(quoted);
+        let marked = there.as_ref().and_then(|t| t.metadata()?.get(METADATA)).is_some_and(|m| m == mark);
+        Ok(match (etag, mode) {
+            (Some(etag), _) if marked => {
+                let version_id = version(there.as_ref().and_then(|t| t.version_id()));
+                Some(PutOutcome::Written { etag, version_id })
             }
-            (Current::Absent, PutMode::Create) if conflict => None,
-            (Current::Object(stored), PutMode::Update(etag)) if conflict && stored.etag == *etag => None,
-            // Larger than ours, so possibly still the one that was read: the next attempt tells.
-            (Current::TooLarge, PutMode::Update(_)) if conflict => None,
-            _ => Some(PutOutcome::Lost),
+            (None, PutMode::Create) if conflict => None,
+            (Some(there), PutMode::Update(etag)) if conflict && there == *etag => None,
+            (None | Some(_), _) => Some(PutOutcome::Lost),
         })
     }
 }

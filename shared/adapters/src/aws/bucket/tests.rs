@@ -7,7 +7,17 @@ use crate::scripted::{Reply, Server};
 const V: &str = "v1";
 
 async fn bucket(server: &Server) -> S3Bucket {
-    aws(server, RetryConfig::disabled()).bucket("b")
+    S3Bucket { marks: mark::Marks::of("me"), ..aws(server, RetryConfig::disabled()).bucket("b") }
+}
+
+/// What HEAD says of an object that this write left.
+fn written_by(mark: &str, etag: &str) -> Reply {
+    let headers = vec![
+        ("ETag", etag.to_owned()),
+        ("x-amz-version-id", V.to_owned()),
+        ("x-amz-meta-lifeboat-write", mark.to_owned()),
+    ];
+    Reply::With(200, headers, vec![])
 }
 
 fn pinned() -> Pinned {
@@ -73,34 +83,34 @@ async fn a_create_carries_if_none_match_and_a_sha256_and_an_update_the_etag() {
 }
 
 #[tokio::test]
-async fn a_condition_that_failed_is_lost_unless_the_bytes_there_are_our_own() {
+async fn a_condition_that_failed_is_lost_unless_the_object_there_bears_this_writes_own_mark() {
     for (there, outcome) in [
-        (
-            Reply::s3_object("\"e\"", V, b"ours"),
-            PutOutcome::Written { etag: "\"e\"".into(), version_id: Some(V.into()) },
-        ),
-        (Reply::s3_object("\"e\"", V, b"else"), PutOutcome::Lost),
-        (Reply::s3_object("\"e\"", V, b"much longer"), PutOutcome::Lost),
-        (Reply::s3_error(404, "NoSuchKey"), PutOutcome::Lost),
+        (written_by("me-0", "\"e\""), PutOutcome::Written { etag: "\"e\"".into(), version_id: Some(V.into()) }),
+        (written_by("me-1", "\"e\""), PutOutcome::Lost),
+        (written_by("somebody-0", "\"e\""), PutOutcome::Lost),
+        // The very same bytes, written by somebody who leaves no mark.
+        (Reply::s3_object("\"e\"", V, b""), PutOutcome::Lost),
+        (Reply::new(404, ""), PutOutcome::Lost),
     ] {
         let server = Server::replying([Reply::s3_error(412, "PreconditionFailed"), there]).await;
         assert_eq!(bucket(&server).await.put("k", b"ours".to_vec(), PutMode::Create).await.unwrap(), outcome);
+        assert_eq!(server.asked()[0].header("x-amz-meta-lifeboat-write"), Some("me-0"));
     }
 }
 
 #[tokio::test]
 async fn a_write_whose_reply_was_lost_is_recognised_when_the_retry_meets_it() {
-    let there = Reply::s3_object("\"e\"", V, b"ours");
+    let there = written_by("me-0", "\"e\"");
     let server = Server::replying([Reply::Lost, Reply::s3_error(412, "PreconditionFailed"), there]).await;
-    let outcome = aws(&server, retrying()).bucket("b").put("k", b"ours".to_vec(), PutMode::Create).await.unwrap();
+    let bucket = S3Bucket { marks: mark::Marks::of("me"), ..aws(&server, retrying()).bucket("b") };
+    let outcome = bucket.put("k", b"ours".to_vec(), PutMode::Create).await.unwrap();
     assert!(matches!(outcome, PutOutcome::Written { .. }));
     assert_eq!(server.asked().len(), 3);
 }
 
 #[tokio::test]
 async fn a_read_back_that_is_refused_leaves_open_what_happened() {
-    let server =
-        Server::replying([Reply::s3_error(412, "PreconditionFailed"), Reply::s3_error(403, "AccessDenied")]).await;
+    let server = Server::replying([Reply::s3_error(412, "PreconditionFailed"), Reply::new(403, "")]).await;
     let fault = bucket(&server).await.put("k", b"ours".to_vec(), PutMode::Create).await.unwrap_err();
     assert_eq!(fault.happened, Happened::Maybe);
 }
@@ -119,15 +129,15 @@ async fn an_update_of_a_key_that_is_gone_is_lost_but_a_missing_bucket_is_a_fault
 async fn a_conflict_is_tried_again_while_the_condition_holds_and_lost_when_it_does_not() {
     let conflict = || Reply::s3_error(409, "ConditionalRequestConflict");
     let ok = Reply::With(200, vec![("ETag", "\"n\"".into())], vec![]);
-    let server = Server::replying([conflict(), Reply::s3_object("\"e\"", V, b"old"), ok]).await;
+    let server = Server::replying([conflict(), written_by("somebody-0", "\"e\""), ok]).await;
     let outcome = bucket(&server).await.put("k", b"new".to_vec(), PutMode::Update("\"e\"".into())).await.unwrap();
     assert_eq!(outcome, PutOutcome::Written { etag: "\"n\"".into(), version_id: None });
 
-    let server = Server::replying([conflict(), Reply::s3_object("\"z\"", V, b"els")]).await;
+    let server = Server::replying([conflict(), written_by("somebody-0", "\"z\"")]).await;
     let outcome = bucket(&server).await.put("k", b"new".to_vec(), PutMode::Update("\"e\"".into())).await.unwrap();
     assert_eq!(outcome, PutOutcome::Lost);
 
-    let absent = || Reply::s3_error(404, "NoSuchKey");
+    let absent = || Reply::new(404, "");
     let server = Server::replying([conflict(), absent(), conflict(), absent(), conflict(), absent()]).await;
     let fault = bucket(&server).await.put("k", b"new".to_vec(), PutMode::Create).await.unwrap_err();
     assert_eq!((fault.happened, fault.retry), (Happened::No, Retry::Yes));
