@@ -8,14 +8,12 @@ use anyhow::{Context, Result, ensure};
 use lifeboat_stack::{Functions, Node, Silent, Stack, StackOptions, target_dir};
 use serde_json::Value;
 
-use crate::support::{PATIENCE, binary};
+use crate::support::{PATIENCE, SEATS, STACKS, binary};
 
-/// One demo at a time: each is a stack, and a nested build that waits for the others' lock.
-static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-/// Runs the demo with these arguments; its output, and how long it took.
-async fn demo(arguments: &[&str]) -> Result<(Output, Duration)> {
-    let _one = ONE.lock().await;
+/// Runs the demo with these arguments, beside at most one other stack, or beside none where its pace is what is tested;
+/// its output, and how long it took.
+async fn demo(arguments: &[&str], alone: bool) -> Result<(Output, Duration)> {
+    let _seats = SEATS.acquire_many(if alone { STACKS } else { 1 }).await?;
     // The stack's own build makes every binary of the workspace, and says when this one is missing.
     let options = StackOptions {
         functions: Functions::Build(vec!["lifeboat-demo".to_owned()]),
@@ -127,10 +125,10 @@ fn holds(report: &Value, objects: i64) -> Result<()> {
     Ok(())
 }
 
-async fn goes_well(name: &str, objects: i64, arguments: &[&str]) -> Result<Duration> {
+async fn goes_well(name: &str, objects: i64, arguments: &[&str], alone: bool) -> Result<Duration> {
     let file = report_file(name)?;
     let path = file.display().to_string();
-    let (output, took) = demo(&[arguments, &["--report", &path]].concat()).await?;
+    let (output, took) = demo(&[arguments, &["--report", &path]].concat(), alone).await?;
     let (stdout, stderr) = texts(&output);
     ensure!(output.status.code() == Some(0), "{:?}\n{stdout}\n{stderr}", output.status);
     let report = take(&file)?;
@@ -143,12 +141,12 @@ async fn goes_well(name: &str, objects: i64, arguments: &[&str]) -> Result<Durat
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_demo_ends_well_and_its_report_has_what_the_issue_names() -> Result<()> {
-    goes_well("small", 2000, &["--objects", "2000", "--round-scale", "0.1"]).await.map(drop)
+    goes_well("small", 2000, &["--objects", "2000", "--round-scale", "0.1"], false).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_of_twenty_thousand_vectors_at_its_own_pace_ends_within_ninety_seconds() -> Result<()> {
-    let took = goes_well("full", 20_000, &[]).await?;
+    let took = goes_well("full", 20_000, &[], true).await?;
     ensure!(took < Duration::from_secs(90), "{took:?}");
     Ok(())
 }
@@ -159,7 +157,7 @@ async fn is_refused(kind: &str, named: &[&str]) -> Result<()> {
     let path = file.display().to_string();
     let arguments =
         ["--objects", "1000", "--dimensions", "16", "--round-scale", "0.1", "--sabotage", kind, "--report", &path];
-    let (output, took) = demo(&arguments).await?;
+    let (output, took) = demo(&arguments, false).await?;
     let (stdout, stderr) = texts(&output);
     ensure!(output.status.code() == Some(3), "{:?}\n{stdout}\n{stderr}", output.status);
     let said =
@@ -187,13 +185,13 @@ async fn a_deleted_chunk_is_refused_by_name() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_weaviate_that_is_not_there_is_refused_by_name_and_nothing_is_started() -> Result<()> {
-    let (output, took) = demo(&["--weaviate", "/nonexistent"]).await?;
+    let (output, took) = demo(&["--weaviate", "/nonexistent"], false).await?;
     let (stdout, stderr) = texts(&output);
     ensure!(output.status.code() == Some(2) && stdout.is_empty(), "{:?}\n{stdout}\n{stderr}", output.status);
     ensure!(stderr.contains("/nonexistent") && stderr.contains("no such binary"), "{stderr}");
     ensure!(took < Duration::from_secs(10), "{took:?}");
 
-    let (output, _) = demo(&["--weaviate", "docker"]).await?;
+    let (output, _) = demo(&["--weaviate", "docker"], false).await?;
     let (_, stderr) = texts(&output);
     let engine = std::process::Command::new("docker").arg("version").output().is_ok_and(|o| o.status.success());
     if engine {

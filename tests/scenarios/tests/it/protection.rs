@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, ensure};
 use lifeboat_domain::keys::{Function, Key};
 use lifeboat_domain::manifest::{Manifest, Trigger};
-use lifeboat_domain::runs::CreatePhase;
+use lifeboat_domain::runs::{Action, CloseOutcome, CreatePhase};
 
 use crate::support::{Cluster, Setup, on};
 
@@ -132,6 +132,53 @@ async fn every_event_delivered_twice_changes_nothing() {
         let closed = cluster.closed_restores().await?;
         assert_eq!(closed.iter().map(|c| c.generation.map(|g| g.0)).collect::<Vec<_>>(), [Some(1), Some(2)]);
         Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_is_a_new_sequence_and_no_later_backup_moves_the_pointer_until_a_person_resumes_flips() {
+    on(Setup::new(), async |cluster| {
+        let first = cluster.protect("wiki").await?;
+        cluster.ticked(Function::CreateBackup).await?;
+        let second = cluster.protect("books").await?;
+        cluster.ticked(Function::CreateBackup).await?;
+        cluster.ask("back", Action::Rollback { to: first.backup_id.clone() }).await?;
+        let rolled = cluster.flipped(second.sequence.0).await?;
+        assert_eq!((rolled.sequence.0, &rolled.backup_id), (3, &first.backup_id));
+        let overridden = rolled.overridden.clone().context("a person stands behind it")?;
+        assert_eq!((overridden.by.as_str(), overridden.replaces), ("a scenario", Some(second.backup_id.clone())));
+        ensure!(rolled.flips_stopped.is_some(), "{rolled:?}");
+
+        // A newer backup is taken, verified and kept, and the pointer stays.
+        let written = cluster.bytes(&Key::Pointer.to_string()).await?;
+        cluster.mark("films").await?;
+        let third = cluster
+            .wait("a verdict on the third backup", || async {
+                let run = cluster.create_run().await?;
+                let id = run.open.and_then(|open| open.named).map(|named| named.backup_id);
+                let Some(id) = id.filter(|id| *id != second.backup_id) else { return Ok(None) };
+                Ok(cluster.verdict(&id).await?)
+            })
+            .await?;
+        ensure!(matches!(third.outcome, CloseOutcome::Refused | CloseOutcome::Held), "{third:?}");
+        ensure!(!third.reasons.is_empty() && third.reasons.iter().all(|reason| !reason.is_empty()), "{third:?}");
+        eprintln!("after a rollback: {:?}, {:?}", third.outcome, third.reasons);
+        cluster.ticked(Function::CreateBackup).await?;
+        ensure!(cluster.bytes(&Key::Pointer.to_string()).await? == written, "the pointer moved");
+
+        cluster.ask("forward", Action::ResumeFlips).await?;
+        let resumed = cluster.flipped(rolled.sequence.0).await?;
+        ensure!(resumed.flips_stopped.is_none(), "{resumed:?}");
+        cluster.ticked(Function::CreateBackup).await?;
+        cluster.mark("songs").await?;
+        let last = cluster
+            .wait("a flip to a newer backup", || async {
+                Ok(cluster.pointer().await?.filter(|p| p.data_as_of > second.data_as_of && p.flips_stopped.is_none()))
+            })
+            .await?;
+        ensure!(last.sequence > resumed.sequence || last.backup_id != first.backup_id, "{last:?}");
+        proven(cluster, 300).await.map(drop)
     })
     .await;
 }

@@ -26,7 +26,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const CORPUS: Corpus = Corpus { objects: 300, dimensions: 8 };
 
 /// Stacks at a time: more than cores only makes each of them slower.
-static SEATS: Semaphore = Semaphore::const_new(2);
+pub(crate) const STACKS: u32 = 2;
+pub(crate) static SEATS: Semaphore = Semaphore::const_new(STACKS as usize);
 
 /// How a cluster is made.
 pub(crate) struct Setup {
