@@ -37,6 +37,8 @@ pub struct Plan {
     pub sabotage: Option<Sabotage>,
     /// The factor on the double's polling rounds of 2 s and 10 s.
     pub round_scale: f64,
+    /// Whether the emulator checks signatures and IAM policies.
+    pub enforce_iam: bool,
 }
 
 /// What to break after the flip.
@@ -84,6 +86,7 @@ impl Journey {
             .parameter("AllowEmptyStart", "yes")
             .parameter("PollIntervalMs", "200")
             .parameter("WeaviateImage", &format!("weaviate@sha256:{}", "0".repeat(64)));
+        options.enforce_iam = plan.enforce_iam;
         options.node = match &plan.weaviate {
             None => Node::Double,
             Some(path) => Node::Binary(path.clone()),

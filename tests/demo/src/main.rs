@@ -43,6 +43,10 @@ struct Arguments {
     /// Show no progress.
     #[arg(long)]
     quiet: bool,
+    /// Let the emulator check signatures and IAM policies on every request: functions and instances then act under the
+    /// template's own roles.
+    #[arg(long)]
+    enforce_iam: bool,
     /// The factor on the test double's polling rounds, which are 2 s and 10 s in the real Weaviate.
     #[arg(long, default_value_t = 1.0, hide = true)]
     round_scale: f64,
@@ -120,6 +124,7 @@ async fn run(arguments: &Arguments, weaviate: Option<PathBuf>, show: &Show) -> a
         weaviate,
         sabotage: arguments.sabotage.map(Into::into),
         round_scale: arguments.round_scale,
+        enforce_iam: arguments.enforce_iam,
     };
     let mut journey = Journey::begin(plan, show).await?;
     if arguments.keep {
