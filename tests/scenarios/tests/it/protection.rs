@@ -158,7 +158,7 @@ async fn a_rollback_is_a_new_sequence_and_no_later_backup_moves_the_pointer_unti
                 let run = cluster.create_run().await?;
                 let id = run.open.and_then(|open| open.named).map(|named| named.backup_id);
                 let Some(id) = id.filter(|id| *id != second.backup_id) else { return Ok(None) };
-                Ok(cluster.verdict(&id).await?)
+                cluster.verdict(&id).await
             })
             .await?;
         ensure!(matches!(third.outcome, CloseOutcome::Refused | CloseOutcome::Held), "{third:?}");
