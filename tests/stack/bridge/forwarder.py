@@ -86,7 +86,7 @@ class Forward:
     def carry(self, client, port):
         count(self.instance_id, port)
         try:
-            server = socket.create_connection((self.instance_ip, port), timeout=5)
+            server = socket.create_connection((self.instance_ip, sandbox.port(self.instance_id, port)), timeout=5)
             server.settimeout(None)
         except OSError:
             close(client)

@@ -139,6 +139,14 @@ def containers(instance_id):
     return found
 
 
+def port(instance_id, wanted):
+    """Where something listens that was to listen on this port of the instance: the docker stand-in moves some."""
+    for container in containers(instance_id):
+        if container.get("status") == "running" and str(wanted) in container.get("ports", {}):
+            return container["ports"][str(wanted)]
+    return wanted
+
+
 def destroy(instance_id):
     """Power off: kill every process at once and wipe every disk, as instance store is. The logs stay readable."""
     gone, paths = [], [c.get("data_path") for c in containers(instance_id) if c.get("data_path")]

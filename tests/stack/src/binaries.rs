@@ -63,12 +63,13 @@ fn build_now(packages: &[String], show: &(dyn Fn(&str) + Sync)) -> Result<BTreeM
         let tail = errors.iter().skip(errors.len().saturating_sub(40)).cloned().collect::<Vec<_>>();
         bail!("building {packages:?} ended with {status}:\n{}", tail.join("\n"));
     }
-    for package in packages {
-        if !found.contains_key(package) {
-            bail!("cargo built {package} but made no binary of that name");
-        }
-    }
-    Ok(found)
+    // Only what was asked for: a stack that brings functions of its own must not get the product's in their place.
+    let wanted = packages.iter().map(|package| {
+        let file =
+            found.remove(package).with_context(|| format!("cargo built {package} but made no binary of that name"))?;
+        Ok((package.clone(), file))
+    });
+    wanted.collect()
 }
 
 /// Cargo's name for the profile that this very program was built in.

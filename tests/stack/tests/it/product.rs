@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use lifeboat_stack::{Functions, Node, Silent, Stack, StackOptions};
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::small::{SOON, file, instance_in};
 
@@ -68,7 +69,13 @@ async fn the_products_template_deploys_and_its_host_script_starts_a_node_that_ca
     assert_eq!(prepared["pid"], pid);
     ensure!(data.join(".lifeboat").exists(), "{}", data.display());
     let environment = std::fs::read_to_string(format!("/proc/{pid}/environ"))?;
-    for (name, wanted) in [("AWS_ACCESS_KEY_ID", id), ("CLUSTER_HOSTNAME", "weaviate-0")] {
+    let own = launched.address.as_str();
+    for (name, wanted) in [
+        ("AWS_ACCESS_KEY_ID", id),
+        ("CLUSTER_HOSTNAME", "weaviate-0"),
+        ("CLUSTER_BIND_ADDR", own),
+        ("CLUSTER_ADVERTISE_ADDR", own),
+    ] {
         ensure!(environment.split('\0').any(|v| v == format!("{name}={wanted}")), "{name} in {environment}");
     }
     ensure!(!environment.contains("operator-key"), "a key is in the node's environment");
@@ -84,6 +91,7 @@ async fn the_products_template_deploys_and_its_host_script_starts_a_node_that_ca
         (&json!(true), &json!(0), &json!(true))
     );
 
+    the_fixed_address_leads_to_the_grpc_port_that_stands_for_50051(&stack, id, own, &environment).await?;
     stack.kill_node(id).await?;
     stack
         .wait_for("the container's restart", SOON, || async {
@@ -95,6 +103,30 @@ async fn the_products_template_deploys_and_its_host_script_starts_a_node_that_ca
     ensure!(!killed.killed.is_empty() && killed.data_paths == [data.clone()], "{killed:?}");
     ensure!(!data.exists(), "the disk survived");
     instance_in(&stack, "Pending:Wait", &[id]).await?;
+    Ok(())
+}
+
+/// Two nodes cannot both have port 50051 of this computer, so each has one of its own, and the double leaves it to the test.
+async fn the_fixed_address_leads_to_the_grpc_port_that_stands_for_50051(
+    stack: &Stack,
+    id: &str,
+    own: &str,
+    environment: &str,
+) -> Result<()> {
+    let port = environment.split('\0').find_map(|v| v.strip_prefix("GRPC_PORT=")).context("GRPC_PORT")?;
+    assert_ne!(port, "50051");
+    let listener = TcpListener::bind((own, port.parse()?)).await?;
+    let eni = stack.output("NetworkInterfaceId")?;
+    let attach = json!({"NetworkInterfaceId": eni, "InstanceId": id, "DeviceIndex": 1});
+    let attached = stack.call("ec2", "attach_network_interface", attach).await??;
+    stack
+        .wait_for("the fixed address", SOON, || async {
+            Ok(TcpStream::connect((stack.fixed_address(), 50051)).await.is_ok().then_some(()))
+        })
+        .await?;
+    tokio::time::timeout(SOON, listener.accept()).await.context("nobody came by")??;
+    let detach = json!({"AttachmentId": attached["AttachmentId"]});
+    stack.call("ec2", "detach_network_interface", detach).await??;
     Ok(())
 }
 
