@@ -121,11 +121,10 @@ impl Db {
         self.persist(&state)
     }
 
-    /// Removes a class with its data and aliases; nothing happens if there is none.
+    /// Removes a class with its data; its aliases stay and point at nothing. Nothing happens if there is none.
     pub(crate) fn delete_class(&self, name: &str) -> Result<(), Refusal> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let Some(collection) = state.classes.remove(&schema::class_name(name)) else { return Ok(()) };
-        state.aliases.retain(|_, class| *class != collection.name);
         if collection.dir().exists() {
             fs::remove_dir_all(collection.dir()).map_err(|error| Refusal::internal(error.to_string()))?;
         }
@@ -137,7 +136,7 @@ impl Db {
         let alias = schema::class_name(alias);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if !state.classes.contains_key(class) {
-            return Err(Refusal::unprocessable(format!("create alias: class {class} does not exist")));
+            return Err(Refusal::unprocessable(format!("validation: target class {class:?} does not exist")));
         }
         if state.classes.contains_key(&alias) || (state.aliases.contains_key(&alias) && !replace) {
             return Err(Refusal::unprocessable(format!("create alias: {alias}, alias already exists")));

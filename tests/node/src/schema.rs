@@ -102,6 +102,29 @@ pub(crate) fn complete(mut class: Value) -> Result<Value, Refusal> {
     Ok(class)
 }
 
+/// Refuses properties whose values are not of their type; types other than text, int, number and boolean are not looked at.
+pub(crate) fn fits(definition: &Value, properties: &Map<String, Value>) -> Result<(), Refusal> {
+    let class = definition["class"].as_str().unwrap_or_default();
+    for property in definition["properties"].as_array().into_iter().flatten() {
+        let name = property["name"].as_str().unwrap_or_default();
+        let Some(value) = properties.get(name).filter(|value| !value.is_null()) else { continue };
+        let (fits, kind, wanted) = match property["dataType"][0].as_str().unwrap_or_default() {
+            "text" => (value.is_string(), "text", "a string"),
+            "int" => (value.as_f64().is_some_and(|n| n.fract() == 0.0), "integer", "an integer"),
+            "number" => (value.is_number(), "number", "a float"),
+            "boolean" => (value.is_boolean(), "boolean", "a bool"),
+            _ => continue,
+        };
+        if !fits {
+            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            return Err(Refusal::unprocessable(format!(
+                "invalid {kind} property '{name}' on class '{class}': requires {wanted}, the given value is '{shown}'"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn complete_property(property: &mut Value) -> Result<(), Refusal> {
     let Some(map) = property.as_object_mut() else {
         return Err(Refusal::unprocessable("property must be an object"));

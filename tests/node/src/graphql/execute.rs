@@ -80,8 +80,9 @@ fn text(field: &Field, name: &str) -> Option<String> {
     field.arguments.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
-fn filter(field: &Field) -> Result<Option<Filter>, String> {
-    field.arguments.get("where").map(Filter::parse).transpose()
+fn filter(class: &Collection, field: &Field) -> Result<Option<Filter>, String> {
+    let read = |from| Filter::read(from, &class.definition()).map_err(|refusal| refusal.message().to_owned());
+    field.arguments.get("where").map(read).transpose()
 }
 
 fn number(field: &Field, name: &str, default: usize) -> Result<usize, String> {
@@ -101,7 +102,7 @@ fn aggregate(class: &Collection, field: &Field, knobs: &Knobs) -> Result<Value, 
             return Err(format!("Cannot query field {:?} on type \"Aggregate{}\".", below.name, class.name));
         }
     }
-    let filter = filter(field)?;
+    let filter = filter(class, field)?;
     let counted = count(class, text(field, "tenant").as_deref(), filter.as_ref(), knobs)
         .map_err(|refusal| refusal.message().to_owned())?;
     Ok(json!([{"meta": {"count": counted}}]))
@@ -113,13 +114,13 @@ fn get(class: &Collection, field: &Field, default_limit: usize, knobs: &Knobs) -
         (Some(_), Some(_)) => {
             return Err("conflict: both near<Media> and keyword-based (bm25) arguments present, choose one".to_owned());
         }
-        (Some(bm25), None) => keyword(bm25),
+        (Some(bm25), None) => keyword(bm25)?,
         (None, Some(near)) => near_object(near, knobs.version.own_distance())?,
         (None, None) => Ranking::ById { after: text(field, "after").and_then(|id| id.parse().ok()) },
     };
     let query = Query {
         tenant: text(field, "tenant"),
-        filter: filter(field)?,
+        filter: filter(class, field)?,
         ranking,
         limit: number(field, "limit", default_limit)?,
         offset: number(field, "offset", 0)?,
@@ -128,12 +129,13 @@ fn get(class: &Collection, field: &Field, default_limit: usize, knobs: &Knobs) -
     Ok(Value::Array(hits.iter().map(|hit| select(hit, &field.fields)).collect()))
 }
 
-fn keyword(bm25: &Value) -> Ranking {
-    let properties = bm25["properties"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    Ranking::Keyword {
-        query: bm25["query"].as_str().unwrap_or_default().to_owned(),
-        properties: properties.map(str::to_owned).collect(),
+fn keyword(bm25: &Value) -> Result<Ranking, String> {
+    let query = bm25["query"].as_str().unwrap_or_default().to_owned();
+    if query.is_empty() {
+        return Err("keyword search (bm25) must have query set".to_owned());
     }
+    let properties = bm25["properties"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    Ok(Ranking::Keyword { query, properties: properties.map(str::to_owned).collect() })
 }
 
 fn near_object(near: &Value, own: f32) -> Result<Ranking, String> {

@@ -86,6 +86,7 @@ pub(crate) fn route(app: &App, incoming: Incoming) -> Result<Routed, Refusal> {
     if app.config.auto_schema && class.learn(&properties) {
         app.db.save()?;
     }
+    schema::fits(&class.definition(), &properties)?;
     let id = match incoming.id.as_deref().filter(|id| !id.is_empty()) {
         None => ObjectId::random(),
         Some(text) => {
@@ -159,6 +160,12 @@ pub(crate) async fn objects(State(app): Shared, headers: HeaderMap, bytes: Bytes
             return Err(Refusal::unprocessable(
                 "invalid param 'objects': cannot be empty, need at least one object for batching",
             ));
+        }
+        let bad =
+            |incoming: &Incoming| incoming.id.clone().filter(|id| !id.is_empty() && id.parse::<ObjectId>().is_err());
+        if let Some((at, id)) = batch.objects.iter().enumerate().find_map(|(at, one)| Some((at, bad(one)?))) {
+            let message = format!("body.objects.{at}.id in body must be of type uuid: {id:?}");
+            return Err(Refusal::framework(601, message));
         }
         let mut refused: BTreeMap<usize, Value> = BTreeMap::new();
         let mut routed = Vec::new();

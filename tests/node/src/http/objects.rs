@@ -54,9 +54,10 @@ pub(crate) async fn list(State(app): Shared, uri: Uri) -> Result<Response, Refus
         })?),
     };
     let classes: Vec<Arc<Collection>> = match text("class") {
-        Some(name) => vec![
-            app.db.class(&name).ok_or_else(|| Refusal::unprocessable(format!("class {name:?} not found in schema")))?,
-        ],
+        Some(name) => match app.db.class(&name) {
+            Some(class) => vec![class],
+            None => return Ok(StatusCode::NOT_FOUND.into_response()),
+        },
         None if after.is_some() || query.contains_key("after") => {
             return Err(Refusal::internal(
                 "list objects: after parameter not allowed, cursor must be specific to one class, set class query param",

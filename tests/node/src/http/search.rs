@@ -1,5 +1,6 @@
 //! GraphQL, and the newer REST search, each where this version and its flags have it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{App, Shared, body};
+use crate::collection::Collection;
 use crate::errors::Refusal;
 use crate::graphql::execute::execute;
 use crate::objects::{ObjectId, short};
@@ -90,16 +92,11 @@ fn not_found(refusal: Refusal) -> Refusal {
     refusal
 }
 
-fn filter(request: &SearchRequest) -> Result<Option<Filter>, Refusal> {
-    request
-        .filter
-        .as_ref()
-        .map(Filter::parse)
-        .transpose()
-        .map_err(|error| Refusal::handler(StatusCode::BAD_REQUEST, error))
+fn filter(class: &Collection, request: &SearchRequest) -> Result<Option<Filter>, Refusal> {
+    request.filter.as_ref().map(|from| Filter::read(from, &class.definition())).transpose()
 }
 
-fn class(app: &App, name: &str) -> Result<std::sync::Arc<crate::collection::Collection>, Refusal> {
+fn class(app: &App, name: &str) -> Result<Arc<Collection>, Refusal> {
     app.db.class(name).ok_or_else(|| Refusal::not_found(format!("could not find collection {name} in schema")))
 }
 
@@ -120,7 +117,7 @@ pub(crate) async fn aggregate(
         return Err(Refusal::unprocessable("groupBy is not played by this double"));
     }
     let class = class(&app, &name)?;
-    let filter = filter(&request)?;
+    let filter = filter(&class, &request)?;
     let counted = tokio::task::block_in_place(|| count(&class, request.tenant.as_deref(), filter.as_ref(), &app.knobs))
         .map_err(not_found)?;
     Ok(Json(json!({"count": counted, "tookMs": took(since)})))
@@ -154,7 +151,16 @@ pub(crate) async fn near_object(
     let request = request(&app, &headers, &bytes)?;
     let text = request.id.clone().unwrap_or_default();
     let id: ObjectId = text.parse().map_err(|()| Refusal::unprocessable(format!("id {text:?} is not a UUID")))?;
-    let exists = class(&app, &name)?
+    let class = class(&app, &name)?;
+    if request.target_vector.is_none()
+        && class.definition()["vectorConfig"].as_object().is_some_and(|named| named.len() > 1)
+    {
+        return Err(Refusal::unprocessable(format!(
+            "collection {} has multiple vectors, but no target vectors were provided",
+            class.name
+        )));
+    }
+    let exists = class
         .shards_for(request.tenant.as_deref())
         .map_err(not_found)?
         .iter()
@@ -173,7 +179,7 @@ fn answer(app: &App, name: &str, request: &SearchRequest, ranking: Ranking) -> R
     let class = class(app, name)?;
     let query = Query {
         tenant: request.tenant.clone(),
-        filter: filter(request)?,
+        filter: filter(&class, request)?,
         ranking,
         limit: request.limit.unwrap_or(app.config.default_limit),
         offset: request.offset.unwrap_or_default(),

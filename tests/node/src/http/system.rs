@@ -60,7 +60,7 @@ pub(crate) async fn nodes(State(app): Shared, uri: Uri) -> Result<Json<Value>, R
         let shards = shards(&app);
         let objects: u64 = shards.iter().filter_map(|shard| shard["objectCount"].as_u64()).sum();
         node["stats"] = json!({"objectCount": objects, "shardCount": shards.len()});
-        node["shards"] = Value::Array(shards);
+        node["shards"] = if shards.is_empty() { Value::Null } else { Value::Array(shards) };
     }
     Ok(Json(json!({"nodes": [node]})))
 }

@@ -1,20 +1,17 @@
 //! Keyword search: BM25 with the server's default parameters over the words of text properties.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::Hit;
+use super::words::{END, Tokenization};
 use crate::errors::Refusal;
 use crate::objects::Object;
 
 const K1: f64 = 1.2;
 const B: f64 = 0.75;
-
-/// Lower-case runs of letters and digits.
-pub(crate) fn words(text: &str) -> Vec<String> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
-}
 
 /// Ranks the candidates that have at least one of the words, against the statistics of all objects.
 pub(crate) fn rank(
@@ -24,12 +21,12 @@ pub(crate) fn rank(
     query: &str,
     properties: &[String],
 ) -> Result<Vec<Hit>, Refusal> {
-    let searchable: Vec<&str> = definition["properties"]
+    let searchable: BTreeMap<&str, Tokenization> = definition["properties"]
         .as_array()
         .into_iter()
         .flatten()
         .filter(|property| property["indexSearchable"] == Value::Bool(true))
-        .filter_map(|property| property["name"].as_str())
+        .filter_map(|property| Some((property["name"].as_str()?, Tokenization::of(property))))
         .collect();
     if searchable.is_empty() {
         let name = definition["class"].as_str().unwrap_or_default();
@@ -37,38 +34,40 @@ pub(crate) fn rank(
             "collection {name} has no searchable properties for a keyword search"
         )));
     }
-    let fields: Vec<(String, f64)> = if properties.is_empty() {
-        searchable.iter().map(|name| ((*name).to_owned(), 1.0)).collect()
+    let fields: Vec<(&str, Tokenization, f64)> = if properties.is_empty() {
+        searchable.iter().map(|(name, tokenization)| (*name, *tokenization, 1.0)).collect()
     } else {
         properties
             .iter()
             .map(|asked| {
                 let (name, boost) = asked.split_once('^').unwrap_or((asked, "1"));
-                if !searchable.contains(&name) {
-                    return Err(Refusal::unprocessable(format!("bm25 search: property {name} is not indexed. Please choose another property or add an index to this property")));
+                match searchable.get(name) {
+                    Some(tokenization) => Ok((name, *tokenization, boost.parse().unwrap_or(1.0))),
+                    None => Err(Refusal::unprocessable(format!(
+                        "Searching by property '{name}' requires inverted index. Is `indexSearchable` option of property '{name}' enabled? Set it to `true` or leave empty"
+                    ))),
                 }
-                Ok((name.to_owned(), boost.parse().unwrap_or(1.0)))
             })
             .collect::<Result<_, _>>()?
     };
-    let mut terms = words(query);
-    terms.sort();
-    terms.dedup();
     let mut scores: Vec<(Arc<Object>, f64)> = candidates.into_iter().map(|object| (object, 0.0)).collect();
     let total = count(all.len());
-    for (field, boost) in &fields {
-        let texts: Vec<String> = all.iter().map(|object| text(object, field)).collect();
-        let lengths = texts.iter().map(|text| text.split(' ').filter(|word| !word.is_empty()).count()).sum::<usize>();
+    for (field, tokenization, boost) in fields {
+        let mut terms = tokenization.wanted(query);
+        terms.sort();
+        terms.dedup();
+        let texts: Vec<String> = all.iter().map(|object| text(object, field, tokenization)).collect();
+        let lengths = texts.iter().map(|text| text.split(END).filter(|word| !word.is_empty()).count()).sum::<usize>();
         let average = (count(lengths) / total.max(1.0)).max(1.0);
         for term in &terms {
-            let padded = format!(" {term} ");
+            let padded = format!("{END}{term}{END}");
             let having = count(texts.iter().filter(|text| text.contains(&padded)).count());
             let rarity = (1.0 + (total - having + 0.5) / (having + 0.5)).ln();
             for (object, score) in &mut scores {
-                let own = text(object, field);
+                let own = text(object, field, tokenization);
                 if own.contains(&padded) {
-                    let length = count(own.split(' ').filter(|word| !word.is_empty()).count());
-                    let frequency = count(own.split(' ').filter(|word| word == term).count());
+                    let length = count(own.split(END).filter(|word| !word.is_empty()).count());
+                    let frequency = count(own.split(END).filter(|word| word == term).count());
                     *score += boost * rarity * frequency / (frequency + K1 * (1.0 - B + B * length / average));
                 }
             }
@@ -83,21 +82,12 @@ pub(crate) fn rank(
     Ok(scores.into_iter().map(hit).collect())
 }
 
-/// The words of a property, each between single spaces.
-fn text(object: &Object, field: &str) -> String {
-    let mut padded = String::from(" ");
+/// The words of a property, each with an [`END`] before and behind it.
+fn text(object: &Object, field: &str, tokenization: Tokenization) -> String {
+    let mut padded = String::from(END);
     let mut add = |value: &Value| {
         if let Some(text) = value.as_str() {
-            for c in text.chars() {
-                if c.is_alphanumeric() {
-                    padded.extend(c.to_lowercase());
-                } else if !padded.ends_with(' ') {
-                    padded.push(' ');
-                }
-            }
-            if !padded.ends_with(' ') {
-                padded.push(' ');
-            }
+            tokenization.append(text, &mut padded);
         }
     };
     match object.properties.get(field) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod filter;
 pub(crate) mod keyword;
+pub(crate) mod words;
 
 use std::sync::Arc;
 
@@ -103,6 +104,11 @@ fn near(
     vector: Option<&str>,
     max_distance: Option<f32>,
 ) -> Result<Vec<Hit>, Refusal> {
+    if vector.is_none() && class.definition()["vectorConfig"].as_object().is_some_and(|named| named.len() > 1) {
+        return Err(Refusal::unprocessable(
+            "validate target vector: multiple vectorizers configuration found, please specify target vector name",
+        ));
+    }
     let source = class
         .shards_for(tenant)?
         .iter()

@@ -1,6 +1,6 @@
 //! Schema, objects, tenants, searching and counting.
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{Scratch, id, message, object, plan};
@@ -53,11 +53,20 @@ async fn single_objects_are_created_read_replaced_and_removed() {
 async fn a_batch_answers_each_object_in_its_place_and_auto_schema_makes_classes() {
     let scratch = Scratch::new();
     let node = plan(&scratch, "d").start();
-    let objects = json!({"objects": [object("Made", 1), {"class": "Made", "id": "broken"}, object("Made", 2)]});
+    let unfit = json!({"class": "Made", "id": id(9), "properties": {"title": 7}});
+    let objects = json!({"objects": [object("Made", 1), unfit, object("Made", 2)]});
     let (status, answers) = node.post("/v1/batch/objects", objects).await;
     assert_eq!(status, 200);
     let results: Vec<&Value> = answers.as_array().unwrap().iter().map(|answer| &answer["result"]["status"]).collect();
     assert_eq!(results, ["SUCCESS", "FAILED", "SUCCESS"]);
+    assert_eq!(node.count("Made").await, 2);
+    let whole = json!({"objects": [object("Made", 3), {"class": "Made", "id": "broken"}]});
+    let (status, refused) = node.post("/v1/batch/objects", whole).await;
+    assert_eq!(
+        (status, &refused["code"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!(601)),
+        "a bad id refuses the batch"
+    );
     assert_eq!(node.count("Made").await, 2);
     let (_, class) = node.get("/v1/schema/Made").await;
     assert!(
