@@ -27,6 +27,7 @@ pub struct Stack {
     resources: BTreeMap<String, String>,
     options: StackOptions,
     binaries: BTreeMap<String, PathBuf>,
+    node: Option<PathBuf>,
     took: Vec<(Step, Duration)>,
 }
 
@@ -80,7 +81,7 @@ impl Stack {
             Node::Binary(path) => Some(path.clone()),
             Node::None => None,
         };
-        knobs.insert("node_binary".to_owned(), json!(node.unwrap_or_default()));
+        knobs.insert("node_binary".to_owned(), json!(node.clone().unwrap_or_default()));
         let emulator = Emulator::start(&python, &dir, &Value::Object(knobs).to_string(), options.enforce_iam).await?;
         let stack = Self {
             emulator: Some(emulator),
@@ -91,6 +92,7 @@ impl Stack {
             resources: BTreeMap::new(),
             options,
             binaries,
+            node,
             took,
         };
         for (name, value) in &stack.options.secrets {
@@ -152,6 +154,12 @@ impl Stack {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// What the docker stand-in runs as Weaviate; `None` where the options say so.
+    #[must_use]
+    pub fn node_binary(&self) -> Option<&Path> {
+        self.node.as_deref()
     }
 
     /// How long each stage of the start took.
