@@ -1,5 +1,7 @@
 //! What Weaviate's answer to "how far is the restore" means: a hint, never proof (facts: weaviate.md §3, §8).
 
+use std::time::Duration;
+
 use crate::ids::BackupId;
 use crate::weaviate::OperationStatus;
 
@@ -7,6 +9,19 @@ use super::{Refusal, Waiting};
 
 /// How often Weaviate is asked for one restore, at most: again only when nothing at all came of the time before.
 pub const RESTORE_ASKED_MAX: u32 = 3;
+
+/// How long an asking without an answer may be under way in another invocation: Weaviate reads all descriptors before it
+/// answers, and until then shows what another restore left, or nothing.
+pub const ASKING_MAX: Duration = Duration::from_secs(120);
+
+/// How often Weaviate was asked, and how long an unanswered asking has been under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// How often.
+    pub times: u32,
+    /// Since the last asking, if nobody has recorded its answer.
+    pub unanswered_for: Option<Duration>,
+}
 
 /// What to do about a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +37,7 @@ pub enum RestoreStep {
 }
 
 /// Decides from the status (`None`: Weaviate knows no restore of this id), Weaviate's error text, the collections that
-/// the node shows, and how often it was asked.
+/// the node shows, and how it was asked.
 ///
 /// `restore_config.json` lives in the backup's own prefix, so an end that this node never reached may be left over
 /// from another restore: an end is believed only together with collections. Weaviate answers from memory while it
@@ -32,7 +47,7 @@ pub fn step(
     status: Option<&OperationStatus>,
     error: &str,
     collections: &[String],
-    asked: u32,
+    asked: Asked,
 ) -> RestoreStep {
     use OperationStatus as S;
     let failed = |status: &str, error: &str| {
@@ -42,17 +57,22 @@ pub fn step(
             error: error.to_owned(),
         })
     };
-    let ask_again = |status: &str, error: &str| match asked {
+    let ask_again = |status: &str, error: &str| match asked.times {
+        _ if asked.unanswered_for.is_some_and(|since| since < ASKING_MAX) => {
+            RestoreStep::Wait(Waiting::Restore { status: "being asked".to_owned() })
+        }
         0..RESTORE_ASKED_MAX => RestoreStep::Ask,
         _ => failed(status, if error.is_empty() { "nothing was restored" } else { error }),
     };
     match status {
-        _ if asked == 0 => RestoreStep::Ask,
+        _ if asked.times == 0 => RestoreStep::Ask,
         Some(S::Success) if !collections.is_empty() => RestoreStep::Prove,
         // Our own attempt's failure with something left behind, or its cancellation.
         Some(status @ (S::Failed | S::Canceled)) if !collections.is_empty() => failed(&format!("{status:?}"), error),
         // An end without collections: left over from another restore, or ours failed before anything was applied.
-        Some(S::Failed) if !error.is_empty() && asked > 1 => failed("Failed", error),
+        Some(S::Failed) if !error.is_empty() && asked.times > 1 && asked.unanswered_for.is_none() => {
+            failed("Failed", error)
+        }
         Some(status @ (S::Success | S::Failed | S::Canceled)) => ask_again(&format!("{status:?}"), error),
         None => ask_again("unknown to Weaviate", error),
         Some(S::Cancelling) => failed(
@@ -71,7 +91,11 @@ mod tests {
     use super::*;
     use OperationStatus as S;
 
-    fn decide(status: Option<S>, error: &str, collections: &[&str], asked: u32) -> RestoreStep {
+    fn decide(status: Option<S>, error: &str, collections: &[&str], times: u32) -> RestoreStep {
+        asking(status, error, collections, Asked { times, unanswered_for: None })
+    }
+
+    fn asking(status: Option<S>, error: &str, collections: &[&str], asked: Asked) -> RestoreStep {
         let collections: Vec<String> = collections.iter().map(|c| (*c).to_owned()).collect();
         step(&BackupId::parse("b").unwrap(), status.as_ref(), error, &collections, asked)
     }
@@ -82,6 +106,20 @@ mod tests {
         assert_eq!(decide(Some(S::Success), "", &[], 1), RestoreStep::Ask);
         assert_eq!(decide(Some(S::Success), "", &["A"], 1), RestoreStep::Prove);
         assert!(matches!(decide(Some(S::Success), "", &[], 3), RestoreStep::Refuse(_)));
+    }
+
+    #[test]
+    fn while_another_invocation_may_still_be_asking_nothing_is_asked_and_nothing_refused() {
+        for status in [None, Some(S::Success), Some(S::Failed), Some(S::Canceled)] {
+            for times in 1..=3 {
+                let young = Asked { times, unanswered_for: Some(ASKING_MAX - Duration::from_secs(1)) };
+                let step = asking(status.clone(), "left over", &[], young);
+                assert!(matches!(step, RestoreStep::Wait(_)), "{status:?} {step:?}");
+            }
+        }
+        let lost = |times| asking(None, "", &[], Asked { times, unanswered_for: Some(ASKING_MAX) });
+        assert_eq!(lost(1), RestoreStep::Ask);
+        assert!(matches!(lost(3), RestoreStep::Refuse(_)));
     }
 
     #[test]

@@ -58,6 +58,12 @@ pub struct OpenRestore {
     pub host: Option<HostReport>,
     /// How often Weaviate was asked to restore; recorded before each time.
     pub restore_asked: u32,
+    /// When it was asked last.
+    #[serde(default)]
+    pub restore_asked_at: Option<Timestamp>,
+    /// The last asking that Weaviate answered: until then another invocation may still be asking.
+    #[serde(default)]
+    pub restore_answered: u32,
     /// The move of the address under way.
     pub address: Option<AddressMove>,
     /// When each step ended, by the function's clock; the first is when the run was opened.
@@ -77,6 +83,8 @@ impl OpenRestore {
             prepare: None,
             host: None,
             restore_asked: 0,
+            restore_asked_at: None,
+            restore_answered: 0,
             address: None,
             timeline: vec![Step { at: now, step: StepName::Opened }],
             refusal: None,

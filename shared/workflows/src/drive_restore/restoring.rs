@@ -2,7 +2,7 @@
 
 use lifeboat_domain::expectations::compare::Finding;
 use lifeboat_domain::keys::Key;
-use lifeboat_domain::restore::progress::{RestoreStep, step};
+use lifeboat_domain::restore::progress::{Asked, RestoreStep, step};
 use lifeboat_domain::restore::run::{Choice, OpenRestore, Phase, StepName};
 use lifeboat_domain::restore::target::{self, Target};
 use lifeboat_domain::restore::{Refusal, Waiting};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::abandon::abandon;
 use super::host::{address, chosen};
-use super::{Error, Outcome, Policy, Ports, Seen, overdue, record, waiting};
+use super::{Error, Outcome, Policy, Ports, Seen, elapsed, overdue, record, waiting};
 use crate::evidence::check_restored;
 use crate::inventory::{LoadError, Which, load_verified_manifest};
 use crate::invocation::Turn;
@@ -109,9 +109,12 @@ pub(super) async fn restore<P: Ports>(
     let collections: Vec<String> = classes.into_iter().map(|c| c.name).collect();
     let status = progress.as_ref().map(|p| &p.status);
     let error = progress.as_ref().map_or("", |p| p.error.as_str());
-    match step(&id, status, error, &collections, open.restore_asked) {
+    let unanswered = open.restore_asked_at.filter(|_| open.restore_answered < open.restore_asked);
+    let asked = Asked { times: open.restore_asked, unanswered_for: unanswered.map(|at| elapsed(at, seen.now)) };
+    match step(&id, status, error, &collections, asked) {
         RestoreStep::Ask => {
             open.restore_asked += 1;
+            open.restore_asked_at = Some(seen.now);
             seen.run.open = Some(open.clone());
             if !super::save(ports, seen).await? {
                 return Ok(Turn::Again);
@@ -169,9 +172,10 @@ async fn ask<P: Ports>(
                 return abandon(ports, seen, open, &Refusal::TargetUnfit { why }).await;
             }
         }
-        // Under way already, asked by an invocation that died or runs beside this one; or no answer: the status tells.
+        // Under way already, asked by an invocation that died or runs beside this one: the status tells.
         Err(NodeError::Refused { message, .. }) if message.contains("already in progress") => {}
-        Err(NodeError::Unknown { .. }) => {}
+        // No answer: it may still be on its way, and is given its time.
+        Err(NodeError::Unknown { .. }) => return Ok(Turn::Again),
         Err(error) => {
             let refusal = Refusal::RestoreFailed {
                 backup_id: id.to_string(),
@@ -181,6 +185,7 @@ async fn ask<P: Ports>(
             return abandon(ports, seen, open, &refusal).await;
         }
     }
+    open.restore_answered = open.restore_asked;
     open.note(StepName::RestoreAsked, ports.clock().now());
     record(ports, seen, open).await
 }
