@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod corpus;
+pub mod docker;
 pub mod journey;
 pub mod report;
 pub mod show;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use lifeboat_demo::corpus::Corpus;
+use lifeboat_demo::docker;
 use lifeboat_demo::journey::{Journey, Plan, Sabotage};
 use lifeboat_demo::report::Report;
 use lifeboat_demo::show::Show;
@@ -31,6 +32,9 @@ struct Arguments {
     /// of a real `weaviate` binary.
     #[arg(long, default_value = "embedded", value_name = "embedded|docker|PATH")]
     weaviate: String,
+    /// The image that `--weaviate docker` runs.
+    #[arg(long, default_value = docker::IMAGE, value_name = "IMAGE")]
+    image: String,
     /// Break something after the flip; the demo must then end in a named refusal and exit 3.
     #[arg(long, value_enum)]
     sabotage: Option<SabotageKind>,
@@ -72,7 +76,7 @@ impl From<SabotageKind> for Sabotage {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let weaviate = match weaviate(&arguments.weaviate) {
+    let weaviate = match weaviate(&arguments.weaviate, &arguments.image) {
         Ok(weaviate) => weaviate,
         Err(error) => {
             eprintln!("cargo demo: {error:#}");
@@ -92,23 +96,14 @@ async fn main() -> ExitCode {
 }
 
 /// Which node to run: `None` is the test double.
-fn weaviate(choice: &str) -> anyhow::Result<Option<PathBuf>> {
+fn weaviate(choice: &str, image: &str) -> anyhow::Result<Option<PathBuf>> {
     match choice {
         "embedded" => Ok(None),
         "docker" => {
-            let socket = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
-            let engine =
-                std::process::Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
-            match engine {
-                Ok(output) if output.status.success() => anyhow::bail!(
-                    "a Docker engine {} is here, but this build cannot put its containers on the demo's addresses yet; \
-                     use --weaviate PATH with a real binary",
-                    String::from_utf8_lossy(&output.stdout).trim()
-                ),
-                _ => anyhow::bail!(
-                    "--weaviate docker needs a Docker engine, and none answers on {socket}; use embedded or PATH"
-                ),
-            }
+            let stacks = lifeboat_stack::target_dir().join("lifeboat-stacks");
+            std::fs::create_dir_all(&stacks).with_context(|| format!("creating {}", stacks.display()))?;
+            let stacks = stacks.canonicalize()?;
+            docker::launcher(&docker::engine()?, image, &stacks, &stacks).map(Some)
         }
         path => {
             let path = PathBuf::from(path);
