@@ -56,6 +56,7 @@ pub(crate) fn rank(
         let mut terms = tokenization.wanted(query);
         terms.sort();
         terms.dedup();
+        let owns: Vec<String> = scores.iter().map(|(object, _)| text(object, field, tokenization)).collect();
         let texts: Vec<String> = all.iter().map(|object| text(object, field, tokenization)).collect();
         let lengths = texts.iter().map(|text| text.split(END).filter(|word| !word.is_empty()).count()).sum::<usize>();
         let average = (count(lengths) / total.max(1.0)).max(1.0);
@@ -63,8 +64,7 @@ pub(crate) fn rank(
             let padded = format!("{END}{term}{END}");
             let having = count(texts.iter().filter(|text| text.contains(&padded)).count());
             let rarity = (1.0 + (total - having + 0.5) / (having + 0.5)).ln();
-            for (object, score) in &mut scores {
-                let own = text(object, field, tokenization);
+            for ((_, score), own) in scores.iter_mut().zip(&owns) {
                 if own.contains(&padded) {
                     let length = count(own.split(END).filter(|word| !word.is_empty()).count());
                     let frequency = count(own.split(END).filter(|word| word == term).count());
