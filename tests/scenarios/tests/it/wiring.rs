@@ -117,7 +117,8 @@ async fn over_a_whole_life_no_function_is_started_by_what_is_not_for_it_or_fails
             let lines = ended(cluster, function)?;
             for line in &lines {
                 ensure!(!line.to_string().contains("ignored"), "{line}");
-                ensure!(line["level"] != "ERROR", "{line}");
+                // Of a node that died no final backup can be taken; whoever hears of it first says so aloud, as it should.
+                ensure!(line["level"] != "ERROR" || line.to_string().contains("node_gone"), "{line}");
             }
             figures.push(format!("{} {}", function.name(), lines.len()));
         }
