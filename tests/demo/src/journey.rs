@@ -252,27 +252,21 @@ impl Journey {
         audience.done(&format!("{}: process {} killed, {} deleted", old.instance, old.pid, old.data_path.display()));
 
         audience.step("Replacement: launch hook, restore, evidence, gate");
-        let agent = self
-            .stack
-            .wait_for("a replacement with an agent", PATIENCE, async || {
-                let instances = self.stack.instances().await?;
-                Ok(instances.into_iter().find(|i| i.instance != old.instance && i.agent))
-            })
-            .await?;
-        let agent_at = Timestamp::now();
+        let (replacement, agent_at) = self.replacement(&old.instance).await?;
         let closed = self
             .stack
-            .wait_for("the end of the restore", PATIENCE, async || self.s3.closed_restore(&agent.instance).await)
+            .wait_for("the end of the restore", PATIENCE, async || self.s3.closed_restore(&replacement).await)
             .await?;
         if let Some(refusal) = &closed.run.refusal {
             self.note("replacement_abandoned");
             if let Some(sabotage) = &mut self.report.sabotage {
                 sabotage.refused = Some(refusal.clone());
             }
-            audience.done(&format!("{} was refused: {refusal}", agent.instance));
+            audience.done(&format!("{replacement} was refused: {refusal}"));
             self.report.failures.push(format!("the replacement was abandoned: {refusal}"));
             return Ok(closed);
         }
+        let agent_at = agent_at.context("the restore ended well on an instance whose agent was never seen")?;
         let new = self.serving(Some(&old.instance)).await?;
         self.note("replacement_serves");
         self.report.nodes.push(view(&new)?);
@@ -291,6 +285,25 @@ impl Journey {
             self.report.recovery.total_ms
         ));
         Ok(closed)
+    }
+
+    /// Waits for an instance other than `old` whose agent is up, and says when it was seen. A replacement whose
+    /// backup fails T0 is refused beside its boot, often before it has an agent: then the end of its run is what is
+    /// waited for, and there is no such time.
+    async fn replacement(&self, old: &str) -> anyhow::Result<(String, Option<Timestamp>)> {
+        self.stack
+            .wait_for("a replacement with an agent, or one that was refused", PATIENCE, async || {
+                for one in self.stack.instances().await?.into_iter().filter(|i| i.instance != old) {
+                    if one.agent {
+                        return Ok(Some((one.instance, Some(Timestamp::now()))));
+                    }
+                    if self.s3.closed_restore(&one.instance).await?.is_some() {
+                        return Ok(Some((one.instance, None)));
+                    }
+                }
+                Ok(None)
+            })
+            .await
     }
 
     /// Waits until an instance other than `not` is in service and serves on the fixed address.
