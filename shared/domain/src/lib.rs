@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod ownership;
 pub mod pointer;
 pub mod restore;
+pub mod retention;
 pub mod runs;
 pub mod verify;
 pub mod weaviate;

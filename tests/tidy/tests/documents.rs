@@ -11,6 +11,7 @@ use lifeboat_domain::manifest::{CatalogueRow, Manifest, root_digest};
 use lifeboat_domain::ownership::Ownership;
 use lifeboat_domain::pointer::Pointer;
 use lifeboat_domain::restore::run::{ClosedRestore, GroupAttempts, Ready, RestoreRun};
+use lifeboat_domain::retention::{Deleted, PruneRun, Reprieve, Tombstone};
 use lifeboat_domain::runs::{CreateRun, FlipRun, Request, VerifyRun};
 use lifeboat_domain::verify::{Part, Shard, VerifyEvidence};
 use lifeboat_tidy::{code_spans, files, read, root};
@@ -164,6 +165,10 @@ fn every_example_is_what_the_code_writes() {
             RestoreRun::KIND => again::<RestoreRun>(&example),
             ClosedRestore::KIND => again::<ClosedRestore>(&example),
             GroupAttempts::KIND => again::<GroupAttempts>(&example),
+            Tombstone::KIND => again::<Tombstone>(&example),
+            Reprieve::KIND => again::<Reprieve>(&example),
+            Deleted::KIND => again::<Deleted>(&example),
+            PruneRun::KIND => again::<PruneRun>(&example),
             Request::KIND => again::<Request>(&example),
             // Its type is a workflow's own; the spelling is held all the same.
             "restore-evidence" => Ok(serde_json::to_string_pretty(&value).map(|s| s + "\n").unwrap_or_default()),
