@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::document::Document;
+use crate::document::{Document, encode};
 use crate::ids::{BackupId, Generation, InstanceId, Sha256Digest};
 use crate::pointer::VerificationLevel;
 
@@ -39,6 +39,9 @@ pub struct Manifest {
     pub source: Source,
     /// How exact its counts are.
     pub consistency: Consistency,
+    /// The counts that say so.
+    #[serde(default)]
+    pub counts: Counts,
     /// What Weaviate's own descriptors say.
     pub engine: Engine,
     /// Every object of it.
@@ -61,10 +64,52 @@ pub struct Manifest {
     pub verified_at: Timestamp,
     /// True for the last backup of a node before it goes.
     pub is_final: bool,
+    /// When Weaviate took it.
+    #[serde(default)]
+    pub timings: Timings,
+    /// [`self_digest`] of its bytes, so that a manifest that no pointer names is held to something too.
+    pub self_sha256: Sha256Digest,
 }
 
 impl Document for Manifest {
     const KIND: &'static str = "manifest";
+    const MINOR: u32 = 1;
+}
+
+impl Manifest {
+    /// The same with the digest of its own bytes in it.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.self_sha256 = self_digest(&encode(&self));
+        self
+    }
+}
+
+/// The line of a manifest's bytes that holds [`Manifest::self_sha256`]; two spaces, because it is at the top level.
+const SELF_DIGEST_LINE: &[u8] = b"  \"self_sha256\": ";
+
+/// The digest of a manifest's bytes without the line of its own digest: `grep -v '^  "self_sha256": ' | sha256sum`.
+pub fn self_digest(bytes: &[u8]) -> Sha256Digest {
+    let lines = bytes.split_inclusive(|b| *b == b'\n').filter(|line| !line.starts_with(SELF_DIGEST_LINE));
+    Sha256Digest::of(&lines.collect::<Vec<_>>().concat())
+}
+
+/// Objects of each collection, as counted around the backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Before it was asked for.
+    pub before: BTreeMap<String, u64>,
+    /// After SUCCESS; absent when the node died first.
+    pub after: Option<BTreeMap<String, u64>>,
+}
+
+/// When Weaviate began and ended, by its own clock: shown, never compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timings {
+    /// `startedAt` of the global descriptor.
+    pub started_at: Option<Timestamp>,
+    /// Its `completedAt`.
+    pub completed_at: Option<Timestamp>,
 }
 
 /// What asked for a backup.
@@ -199,17 +244,58 @@ pub struct Requirements {
     pub uncompressed_size_bytes: u64,
 }
 
-/// The root digest of a catalogue: SHA-256 over the lines `<sha256>  <key>\n` (two spaces) in the byte order of the
-/// keys; the same as `LC_ALL=C sort -k2 SHA256SUMS | sha256sum` over full keys.
+/// The root digest of a catalogue: SHA-256 over what `sha256sum` prints for its objects under their full keys, in the
+/// byte order of the names as printed; the same as `LC_ALL=C sort -k2 SHA256SUMS | sha256sum` over full keys
+/// (docs/fixity.md has it worked by hand).
 pub fn root_digest(rows: &[CatalogueRow]) -> Sha256Digest {
     Sha256Digest::of(sums(rows, "").as_bytes())
 }
 
-/// The rows as `sha256sum -c` reads them, names relative to `prefix`, in the byte order of the keys.
+/// The rows as `sha256sum -c` reads them, names relative to `prefix`, in the byte order of the names as printed.
 pub fn sums(rows: &[CatalogueRow], prefix: &str) -> String {
-    let mut rows: Vec<&CatalogueRow> = rows.iter().collect();
-    rows.sort_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));
-    rows.iter().map(|r| format!("{}  {}\n", r.sha256, r.key.strip_prefix(prefix).unwrap_or(&r.key))).collect()
+    let name = |row: &CatalogueRow| escaped(row.key.strip_prefix(prefix).unwrap_or(&row.key));
+    let mut rows: Vec<(String, &Sha256Digest)> = rows.iter().map(|row| (name(row), &row.sha256)).collect();
+    rows.sort();
+    rows.iter().map(|(name, sha256)| sum_line(sha256, name) + "\n").collect()
+}
+
+/// One line of SHA256SUMS without its line feed; `name` as [`escaped`] gives it. A line whose name is escaped begins
+/// with a backslash.
+pub fn sum_line(sha256: &Sha256Digest, name: &str) -> String {
+    let mark = if name.contains('\\') { "\\" } else { "" };
+    format!("{mark}{sha256}  {name}")
+}
+
+/// A name as `sha256sum` prints it: backslash, line feed and carriage return as `\\`, `\n` and `\r` (coreutils 9), so
+/// that a line is a line whatever a key holds.
+pub fn escaped(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
+}
+
+/// A line of SHA256SUMS read back: the digest, and the name without escapes. `None` for what is not one.
+pub fn parse_sum_line(line: &str) -> Option<(Sha256Digest, String)> {
+    let (marked, line) = line.strip_prefix('\\').map_or((false, line), |line| (true, line));
+    let (digest, name) = line.split_at_checked(64)?;
+    let digest = Sha256Digest::parse(&digest.to_ascii_lowercase()).ok()?;
+    // Two spaces, or a space and a star: sha256sum's text and binary modes, which mean the same here.
+    let name = name.strip_prefix("  ").or_else(|| name.strip_prefix(" *")).filter(|name| !name.is_empty())?;
+    if !marked {
+        return Some((digest, name.to_owned()));
+    }
+    let mut plain = String::new();
+    let mut chars = name.chars();
+    while let Some(c) = chars.next() {
+        plain.push(match c {
+            '\\' => match chars.next()? {
+                '\\' => '\\',
+                'n' => '\n',
+                'r' => '\r',
+                _ => return None,
+            },
+            other => other,
+        });
+    }
+    Some((digest, plain))
 }
 
 /// The catalogue's bytes: one JSON row a line, in the byte order of the keys.
@@ -324,5 +410,38 @@ mod tests {
         let text = sums(&[row("backups/x/b", b""), row("backups/x/a", b"")], "backups/x/");
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(text, format!("{empty}  a\n{empty}  b\n"));
+    }
+
+    #[test]
+    fn a_name_with_a_line_feed_stays_one_line_and_reads_back() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        for (name, line) in [
+            ("a b", format!("{empty}  a b")),
+            ("x\ny", format!("\\{empty}  x\\ny")),
+            ("b\\c", format!("\\{empty}  b\\\\c")),
+            ("r\rq", format!("\\{empty}  r\\rq")),
+        ] {
+            assert_eq!(sums(&[row(name, b"")], ""), format!("{line}\n"));
+            assert_eq!(parse_sum_line(&line), Some((Sha256Digest::of(b""), name.to_owned())));
+        }
+        assert_eq!(parse_sum_line(&format!("{empty} *a")), Some((Sha256Digest::of(b""), "a".to_owned())));
+        for not in ["", "junk", empty, &format!("{empty}  "), &format!("\\{empty}  a\\x"), &format!("{empty}\ta")] {
+            assert_eq!(parse_sum_line(not), None, "{not}");
+        }
+    }
+
+    #[test]
+    fn a_manifests_own_digest_is_of_every_byte_but_its_own_line() {
+        let text = "{\n  \"a\": {\n    \"self_sha256\": \"x\"\n  },\n  \"self_sha256\": \"y\",\n  \"z\": 1\n}\n";
+        let without = text.replace("  \"self_sha256\": \"y\",\n", "");
+        assert_eq!(self_digest(text.as_bytes()), Sha256Digest::of(without.as_bytes()));
+        assert_ne!(self_digest(text.as_bytes()), self_digest(text.replace("\"x\"", "\"w\"").as_bytes()));
+    }
+
+    #[test]
+    fn two_rows_cannot_pose_as_one_by_a_line_feed_in_a_key() {
+        let second = format!("b\n{}  c", Sha256Digest::of(b"2"));
+        let forged = [CatalogueRow { key: second, ..row("b", b"1") }];
+        assert_ne!(root_digest(&[row("b", b"1"), row("c", b"2")]), root_digest(&forged));
     }
 }

@@ -10,12 +10,12 @@ use super::descriptors::{self, Descriptors};
 use super::{Finding, Fold, Note};
 use crate::document::{DocumentError, decode};
 use crate::expectations::compare::consistency;
-use crate::expectations::{Expectations, ObservedAfter};
+use crate::expectations::{AfterObservation, Expectations, ObservedAfter};
 use crate::ids::{BackupId, Sha256Digest};
 use crate::keys::Key;
 use crate::manifest::{
-    Catalogue, CatalogueError, CatalogueRow, Engine, GuardDecision, Manifest, Requirements, Source, Totals,
-    decode_catalogue, encode_catalogue, root_digest,
+    Catalogue, CatalogueError, CatalogueRow, Counts, Engine, GuardDecision, Manifest, Requirements, Source, Timings,
+    Totals, decode_catalogue, encode_catalogue, root_digest, self_digest,
 };
 use crate::pointer::{ManifestRef, VerificationLevel};
 
@@ -138,6 +138,13 @@ impl VerifiedBackup {
                 weaviate_version: self.expectations.weaviate_version.clone(),
             },
             consistency: consistency(&self.expectations, &self.observed_after),
+            counts: Counts {
+                before: self.expectations.collections.iter().map(|(name, c)| (name.clone(), c.count)).collect(),
+                after: match &self.observed_after.observation {
+                    AfterObservation::Node { counts, .. } => Some(counts.clone()),
+                    AfterObservation::NodeGone { .. } => None,
+                },
+            },
             engine: Engine {
                 global_descriptor_sha256: self.descriptors.global_sha256.clone(),
                 node_descriptors_sha256: self
@@ -177,7 +184,10 @@ impl VerifiedBackup {
             data_as_of: self.expectations.recorded_at,
             verified_at: with.verified_at,
             is_final: self.expectations.is_final,
+            timings: Timings { started_at: global.started_at, completed_at: global.completed_at },
+            self_sha256: Sha256Digest::of(b""),
         }
+        .sealed()
     }
 }
 
@@ -261,6 +271,9 @@ impl VerifiedManifest {
         let manifest: Manifest = decode(&manifest_key, stored.manifest).map_err(unreadable)?;
         if manifest.min_reader > Self::READER {
             return differs(&manifest_key, "asks for a newer reader than this build");
+        }
+        if self_digest(stored.manifest) != manifest.self_sha256 {
+            return differs(&manifest_key, "has not the digest that it records of itself");
         }
         if manifest.backup_id != *backup_id {
             return differs(&manifest_key, "is of another backup");

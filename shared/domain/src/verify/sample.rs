@@ -204,7 +204,7 @@ impl Stored {
     }
 
     fn check_as(&self, named_by: Option<&ManifestRef>) -> Result<VerifiedManifest, super::ProofError> {
-        let manifest = encode(&self.manifest);
+        let manifest = encode(&self.manifest.clone().sealed());
         let stored = StoredProof {
             manifest: &manifest,
             manifest_version_id: Some("m1"),
