@@ -239,13 +239,14 @@ impl<K: KeySource> Node for HttpNode<K> {
     ) -> Result<Vec<Hit>, NodeError> {
         match adapter {
             EvidenceAdapter::Rest => {
-                let request = search::near_object(place, id, limit);
+                let request = search::near_object(place, id, vector, limit);
                 search::read_hits(&request, &self.body(&request).await?)
             }
             EvidenceAdapter::Graphql => {
-                let request = graphql::near_object(place, id, limit)?;
+                let request = graphql::near_object(place, id, vector, limit)?;
                 graphql::read_hits(&request, place, &self.body(&request).await?)
             }
+        vector: Option<&str>,
         }
     }
 

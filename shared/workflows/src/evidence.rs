@@ -231,9 +231,9 @@ async fn ask<N: Node>(
             let ids = canary::settled_hits(hits.into_iter().map(|h| (h.id, h.score)).collect());
             CanaryQuery::Bm25 { query: query.clone(), property: property.clone(), ids }
         }
-        Question::NearObject => {
-            let hits = node.near_object(adapter, place, id, canary::HITS).await?;
-            CanaryQuery::NearObject { ids: hits.into_iter().map(|h| h.id).collect() }
+        Question::NearObject { vector } => {
+            let hits = node.near_object(adapter, place, id, vector.as_deref(), canary::HITS).await?;
+            CanaryQuery::NearObject { ids: hits.into_iter().map(|h| h.id).collect(), vector: vector.clone() }
         }
     })
 }

@@ -28,8 +28,9 @@ pub(super) fn bm25(place: &Place, property: &str, query: &str, limit: u32) -> Re
     get(place, "bm25", bm25, limit, "id score")
 }
 
-pub(super) fn near_object(place: &Place, id: &str, limit: u32) -> Result<Request, NodeError> {
-    get(place, "near object", format!("nearObject:{{id:{}}}", text(id)), limit, "id")
+pub(super) fn near_object(place: &Place, id: &str, vector: Option<&str>, limit: u32) -> Result<Request, NodeError> {
+    let by = vector.map_or_else(String::new, |name| format!(",targetVectors:[{}]", text(name)));
+    get(place, "near object", format!("nearObject:{{id:{}{by}}}", text(id)), limit, "id")
 }
 
 fn get(place: &Place, what: &str, search: String, limit: u32, fields: &str) -> Result<Request, NodeError> {

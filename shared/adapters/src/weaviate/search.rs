@@ -28,8 +28,11 @@ pub(super) fn bm25(place: &Place, property: &str, query: &str, limit: u32) -> Re
     post(place, "bm25", format!("/v1/search/{}/bm25", encoded(&place.class))).body(in_tenant(place, body))
 }
 
-pub(super) fn near_object(place: &Place, id: &str, limit: u32) -> Request {
-    let body = json!({"id": id, "limit": limit, "returnProperties": [], "returnMetadata": ["distance"]});
+pub(super) fn near_object(place: &Place, id: &str, vector: Option<&str>, limit: u32) -> Request {
+    let mut body = json!({"id": id, "limit": limit, "returnProperties": [], "returnMetadata": ["distance"]});
+    if let Some(vector) = vector {
+        body["targetVector"] = json!(vector);
+    }
     post(place, "near object", format!("/v1/search/{}/near-object", encoded(&place.class))).body(in_tenant(place, body))
 }
 

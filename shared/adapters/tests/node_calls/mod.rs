@@ -215,10 +215,10 @@ async fn refuses_places<T: std::fmt::Debug>(
 
 async fn finds(node: &Client, made: &Made, adapter: EvidenceAdapter) {
     let id = made.id(&made.article, 7);
-    let near = node.near_object(adapter, &made.article(), &id, 10).await.unwrap();
+    let near = node.near_object(adapter, &made.article(), &id, None, 10).await.unwrap();
     assert_eq!((near.len(), near[0].id.as_str()), (10, id.as_str()), "{adapter:?}");
     let hot = place(&made.tenanted, Some("hot"));
-    let near = node.near_object(adapter, &hot, &made.id(&made.tenanted, 7), 3).await.unwrap();
+    let near = node.near_object(adapter, &hot, &made.id(&made.tenanted, 7), None, 3).await.unwrap();
     assert_eq!((near.len(), &near[0].id), (3, &made.id(&made.tenanted, 7)), "{adapter:?}");
     let best = node.bm25(adapter, &made.article(), "title", "number 7", 5).await.unwrap();
     assert_eq!((best.len(), best[0].id.as_str()), (5, id.as_str()), "{adapter:?}");
@@ -228,8 +228,8 @@ async fn finds(node: &Client, made: &Made, adapter: EvidenceAdapter) {
     assert_eq!(node.bm25(adapter, &made.article(), "title", "zebra", 5).await.unwrap(), [], "{adapter:?}");
     let named = place(&made.named, None);
     for (what, refused) in [
-        ("an object that is not there", node.near_object(adapter, &made.article(), &made.id("", 1), 3).await),
-        ("which of two vectors", node.near_object(adapter, &named, &made.id(&made.named, 3), 3).await),
+        ("an object that is not there", node.near_object(adapter, &made.article(), &made.id("", 1), None, 3).await),
+        ("which of two vectors", node.near_object(adapter, &named, &made.id(&made.named, 3), None, 3).await),
         ("a property without a word index", node.bm25(adapter, &made.article(), "n", "7", 3).await),
         ("a property that is not there", node.bm25(adapter, &made.article(), "nothing", "7", 3).await),
     ] {

@@ -138,7 +138,10 @@ pub enum Question {
         query: String,
     },
     /// Which objects are nearest by vector.
-    NearObject,
+    NearObject {
+        /// The named vector; `None` is the one without a name.
+        vector: Option<String>,
+    },
 }
 
 /// The question that a remembered answer belongs to.
@@ -150,13 +153,14 @@ pub fn question(query: &CanaryQuery) -> Question {
         CanaryQuery::Bm25 { property, query, .. } => {
             Question::Bm25 { property: property.clone(), query: query.clone() }
         }
-        CanaryQuery::NearObject { .. } => Question::NearObject,
+        CanaryQuery::NearObject { vector, .. } => Question::NearObject { vector: vector.clone() },
     }
 }
 
 /// The questions that an object allows: a filtered count on its first integer, else short text, else boolean property
-/// that the definition indexes; BM25 with words of its first searchable text; its neighbours, when it has a vector
-/// without a name (a named one would have to be chosen in the query).
+/// that the definition indexes; BM25 with words of its first searchable text; its neighbours by the vector without a
+/// name or, where the definition has named ones, by the first of these that the object has: a server with several
+/// refuses to choose (real server: 1.38.11).
 pub fn questions(definition: &Value, properties: &Value, vectors: &BTreeMap<String, Vec<f32>>) -> Vec<Question> {
     let mut asked = Vec::new();
     if let Some((property, value)) = filter(definition, properties) {
@@ -165,10 +169,17 @@ pub fn questions(definition: &Value, properties: &Value, vectors: &BTreeMap<Stri
     if let Some((property, query)) = words(definition, properties) {
         asked.push(Question::Bm25 { property, query });
     }
-    if vectors.get("default").is_some_and(|v| !v.is_empty()) {
-        asked.push(Question::NearObject);
-    }
+    asked.extend(searchable(definition, vectors).map(|vector| Question::NearObject { vector }));
     asked
+}
+
+/// The vector to search by: `Some(None)` is the one without a name, which readers list as `default`.
+fn searchable(definition: &Value, vectors: &BTreeMap<String, Vec<f32>>) -> Option<Option<String>> {
+    let there = |name: &str| vectors.get(name).is_some_and(|v| !v.is_empty());
+    match definition.get("vectorConfig").and_then(Value::as_object).filter(|named| !named.is_empty()) {
+        Some(named) => vectors.keys().find(|name| named.contains_key(*name) && there(name)).cloned().map(Some),
+        None => there("default").then_some(None),
+    }
 }
 
 fn filter(definition: &Value, properties: &Value) -> Option<(String, Value)> {
@@ -232,7 +243,7 @@ pub fn agreed(own_id: &str, first: CanaryQuery, second: &CanaryQuery) -> Option<
     let tells = match &first {
         CanaryQuery::FilteredCount { count, .. } => *count > 0,
         CanaryQuery::Bm25 { ids, .. } => !ids.is_empty(),
-        CanaryQuery::NearObject { ids } => ids.first().is_some_and(|id| id == own_id),
+        CanaryQuery::NearObject { ids, .. } => ids.first().is_some_and(|id| id == own_id),
     };
     (tells && agrees(own_id, &first, second)).then_some(first)
 }
@@ -243,7 +254,8 @@ pub fn agrees(own_id: &str, remembered: &CanaryQuery, now: &CanaryQuery) -> bool
     match (remembered, now) {
         (CanaryQuery::FilteredCount { count: a, .. }, CanaryQuery::FilteredCount { count: b, .. }) => a == b,
         (CanaryQuery::Bm25 { ids: a, .. }, CanaryQuery::Bm25 { ids: b, .. }) => a == b,
-        (CanaryQuery::NearObject { ids: a }, CanaryQuery::NearObject { ids: b }) => {
+        (CanaryQuery::NearObject { vector: a, .. }, CanaryQuery::NearObject { vector: b, .. }) if a != b => false,
+        (CanaryQuery::NearObject { ids: a, .. }, CanaryQuery::NearObject { ids: b, .. }) => {
             let overlap = a.iter().filter(|id| b.contains(id)).count();
             b.first().is_some_and(|id| id == own_id) && overlap >= NEAR_OVERLAP_MIN.min(a.len())
         }

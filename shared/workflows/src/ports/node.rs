@@ -59,7 +59,8 @@ pub trait Node: Send + Sync {
         query: &str,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Hit>, NodeError>> + Send;
-    /// The nearest objects to an object, nearest first, itself included.
+    /// The nearest objects to an object, nearest first, itself included; by a named vector, which must be named where
+    /// the class has several, or by the one without a name.
     fn near_object(
         &self,
         adapter: EvidenceAdapter,
@@ -68,6 +69,7 @@ pub trait Node: Send + Sync {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Hit>, NodeError>> + Send;
     /// `POST /v1/backups/s3`, with an explicit class list.
+        vector: Option<&str>,
     fn create_backup(
         &self,
         id: &BackupId,

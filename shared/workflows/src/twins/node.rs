@@ -284,7 +284,8 @@ impl Node for NodeTwin {
     ) -> Result<Vec<Hit>, NodeError> {
         self.look(Call::NearObject, &place.class, |node| {
             node.has("near object", adapter)?;
-            node.near_object(place, id, limit)
+            node.near_object(place, id, vector, limit)
+        vector: Option<&str>,
         })
         .await
     }

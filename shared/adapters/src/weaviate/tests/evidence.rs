@@ -92,10 +92,10 @@ async fn hits_come_best_first_with_their_ids_from_either_api() {
     assert_eq!(hits[0], Hit { id: "3eeb860d-d15f-5bec-ab4c-fde4e66ee975".into(), score: 2.956_267_8 });
     assert_eq!(hits.len(), 3);
     let own = "c0b11a96-4ccc-52dd-857c-7112275efb17";
-    let near = n.near_object(GRAPHQL, &place("Article", None), own, 3).await.unwrap();
+    let near = n.near_object(GRAPHQL, &place("Article", None), own, None, 3).await.unwrap();
     assert_eq!((near.len(), near[0].id.as_str()), (3, own));
     let own = "fcd6504e-e343-5a93-8156-ddaffe6350d8";
-    let near = n.near_object(REST, &place("Article", None), own, 2).await.unwrap();
+    let near = n.near_object(REST, &place("Article", None), own, None, 2).await.unwrap();
     assert_eq!((near.len(), near[0].id.as_str()), (2, own));
     let asked = server.asked();
     assert_eq!(
@@ -104,6 +104,20 @@ async fn hits_come_best_first_with_their_ids_from_either_api() {
     );
     assert_eq!(asked[2].line, "POST /v1/search/Article/near-object");
     assert_eq!(asked[2].json(), json!({"id": own, "limit": 2, "returnProperties": [], "returnMetadata": ["distance"]}));
+}
+
+#[tokio::test]
+async fn a_named_vector_is_named_to_either_api() {
+    let server = replaying(&["graphql-nearobject", "restsearch-search-near-object"]).await;
+    let n = node(&server);
+    n.near_object(GRAPHQL, &place("Article", None), "x", Some("ti\"tle"), 3).await.unwrap();
+    n.near_object(REST, &place("Article", None), "x", Some("title"), 2).await.unwrap();
+    let asked = server.asked();
+    assert_eq!(
+        asked[0].json()["query"],
+        r#"{Get{Article(nearObject:{id:"x",targetVectors:["ti\"tle"]},limit:3){_additional{id}}}}"#
+    );
+    assert_eq!(asked[1].json()["targetVector"], "title");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 fn near(ids: &[&str]) -> CanaryQuery {
-    CanaryQuery::NearObject { ids: ids.iter().map(|id| (*id).to_owned()).collect() }
+    CanaryQuery::NearObject { ids: ids.iter().map(|id| (*id).to_owned()).collect(), vector: None }
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn questions_are_asked_only_where_the_definition_indexes_the_property() {
         [
             Question::FilteredCount { property: "year".into(), value: json!(1999) },
             Question::Bm25 { property: "body".into(), query: "The quick brown fox".into() },
-            Question::NearObject
+            Question::NearObject { vector: None }
         ]
     );
     let object = json!({"draft":true,"hidden":1,"price":2,"body":""});
@@ -81,6 +81,25 @@ fn questions_are_asked_only_where_the_definition_indexes_the_property() {
         [Question::FilteredCount { property: "draft".into(), value: json!(true) }]
     );
     assert_eq!(questions(&json!({}), &object, &BTreeMap::new()), []);
+}
+
+#[test]
+fn neighbours_are_asked_for_by_a_name_only_where_the_definition_has_named_vectors() {
+    let of = |names: &[&str]| names.iter().map(|n| ((*n).to_owned(), vec![1.0_f32])).collect::<BTreeMap<_, _>>();
+    let named = json!({"vectorConfig": {"title": {}, "body": {}, "default": {}}});
+    let asked = |definition: &Value, names: &[&str]| questions(definition, &json!({}), &of(names));
+    let by = |vector: Option<&str>| vec![Question::NearObject { vector: vector.map(str::to_owned) }];
+    assert_eq!(asked(&named, &["title", "body"]), by(Some("body")));
+    assert_eq!(asked(&named, &["title"]), by(Some("title")), "an object need not have all");
+    assert_eq!(asked(&named, &["default"]), by(Some("default")), "a name like any other");
+    assert_eq!(asked(&named, &["other"]), []);
+    assert_eq!(asked(&json!({"vectorConfig": {}}), &["default"]), by(None));
+    assert_eq!(asked(&json!({}), &["title"]), []);
+    let near = |vector: Option<&str>| CanaryQuery::NearObject { ids: vec!["me".into()], vector: vector.map(str::to_owned) };
+    assert!(agrees("me", &near(Some("body")), &near(Some("body"))));
+    assert!(!agrees("me", &near(Some("body")), &near(None)), "another question");
+    let old: CanaryQuery = serde_json::from_value(json!({"kind": "near_object", "ids": ["me"]})).unwrap();
+    assert_eq!(old, near(None), "a record of before names were kept");
 }
 
 #[test]
@@ -124,7 +143,7 @@ proptest! {
 
     #[test]
     fn an_answer_always_agrees_with_itself_once_it_was_kept(ids in prop::collection::vec("[a-z]{3}", 0..10)) {
-        let answer = CanaryQuery::NearObject { ids: ids.clone() };
+        let answer = CanaryQuery::NearObject { ids: ids.clone(), vector: None };
         if let Some(kept) = agreed("abc", answer.clone(), &answer) {
             prop_assert!(agrees("abc", &kept, &answer));
         }

@@ -87,14 +87,24 @@ impl NodeModel {
         Ok(hits)
     }
 
-    pub(super) fn near_object(&self, place: &Place, id: &str, limit: u32) -> Result<Vec<Hit>, NodeError> {
+    pub(super) fn near_object(
+        &self,
+        place: &Place,
+        id: &str,
+        vector: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Hit>, NodeError> {
         let what = "near object";
         let objects = self.objects(what, place)?;
         let origin = objects.get(id).ok_or_else(|| refused(what, 422, "vector not found"))?.vectors();
-        let Some((name, origin)) = origin.into_iter().next() else {
+        let definition = &self.class(what, &place.class)?.definition;
+        let named = definition["vectorConfig"].as_object().map_or(0, serde_json::Map::len);
+        if vector.is_none() && named > 1 {
+            return Err(refused(what, 422, "multiple vectorizers configuration found, please specify target vector name"));
+        }
+        let Some((name, origin)) = origin.into_iter().find(|(name, _)| vector.is_none_or(|v| v == name)) else {
             return Err(refused(what, 422, "object has no vector"));
         };
-        let definition = &self.class(what, &place.class)?.definition;
         let l2 = definition["vectorIndexConfig"]["distance"] == "l2-squared";
         let mut hits: Vec<(f64, &String)> = objects
             .iter()

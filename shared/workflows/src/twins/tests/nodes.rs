@@ -208,11 +208,11 @@ async fn queries_find_what_is_there_own_object_first() {
     assert_eq!(node.bm25(adapter, &article, "n", "1", 5).await.unwrap(), [], "not a text");
     for class in ["Article", "Note"] {
         let own = object_id(class, None, 3);
-        let near = node.near_object(adapter, &place(class, None), &own, 10).await.unwrap();
+        let near = node.near_object(adapter, &place(class, None), &own, None, 10).await.unwrap();
         assert_eq!((near.len(), &near[0].id), (10, &own));
     }
     world.node(&instance).put("Article", None, "bare", json!({"title": "x"}), &[]);
-    assert!(node.near_object(adapter, &article, "bare", 10).await.is_err());
+    assert!(node.near_object(adapter, &article, "bare", None, 10).await.is_err());
     let all = world.node(&instance).data()["Article"].shards.values().next().unwrap().objects.len();
     let (mut after, mut seen) = (String::new(), 0);
     while let Some(object) = node.object_after(&article, &after).await.unwrap() {
