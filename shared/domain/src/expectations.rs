@@ -129,12 +129,12 @@ pub enum CanaryQuery {
     NearObject {
         /// The ids, nearest first.
         ids: Vec<String>,
-    },
-}
-
         /// The named vector that was searched; absent where the objects have one without a name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vector: Option<String>,
+    },
+}
+
 /// `observed-after.json`: what the node showed after SUCCESS, or the proof that it is gone. Created once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObservedAfter {

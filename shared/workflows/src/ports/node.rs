@@ -66,10 +66,10 @@ pub trait Node: Send + Sync {
         adapter: EvidenceAdapter,
         place: &Place,
         id: &str,
+        vector: Option<&str>,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Hit>, NodeError>> + Send;
     /// `POST /v1/backups/s3`, with an explicit class list.
-        vector: Option<&str>,
     fn create_backup(
         &self,
         id: &BackupId,

@@ -280,12 +280,12 @@ impl Node for NodeTwin {
         adapter: EvidenceAdapter,
         place: &Place,
         id: &str,
+        vector: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Hit>, NodeError> {
         self.look(Call::NearObject, &place.class, |node| {
             node.has("near object", adapter)?;
             node.near_object(place, id, vector, limit)
-        vector: Option<&str>,
         })
         .await
     }

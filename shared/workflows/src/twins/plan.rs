@@ -301,6 +301,7 @@ impl<N: Node> Node for Planned<N> {
         adapter: EvidenceAdapter,
         place: &Place,
         id: &str,
+        vector: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Hit>, NodeError> {
         self.plan.run(Call::NearObject, &place.class, self.port.near_object(adapter, place, id, vector, limit)).await
@@ -319,7 +320,6 @@ impl<N: Node> Node for Planned<N> {
     }
     async fn start_restore(&self, id: &BackupId, include: &[String]) -> Result<Accepted, NodeError> {
         self.plan.run(Call::StartRestore, id.as_str(), self.port.start_restore(id, include)).await
-        vector: Option<&str>,
     }
     async fn restore_status(&self, id: &BackupId) -> Result<Progress, NodeError> {
         self.plan.run(Call::RestoreStatus, id.as_str(), self.port.restore_status(id)).await
