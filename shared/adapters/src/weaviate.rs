@@ -235,6 +235,7 @@ impl<K: KeySource> Node for HttpNode<K> {
         adapter: EvidenceAdapter,
         place: &Place,
         id: &str,
+        vector: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Hit>, NodeError> {
         match adapter {
@@ -246,7 +247,6 @@ impl<K: KeySource> Node for HttpNode<K> {
                 let request = graphql::near_object(place, id, vector, limit)?;
                 graphql::read_hits(&request, place, &self.body(&request).await?)
             }
-        vector: Option<&str>,
         }
     }
 
