@@ -32,7 +32,6 @@ fn expectations(world: &World, instance: &InstanceId, reading: Reading) -> Expec
         node_name: reading.node_name,
         adapter: reading.adapter,
         collections: reading.collections,
-        freeze: None,
     }
 }
 
