@@ -1,4 +1,6 @@
-//! What the tidy tests read: the repository's own files. It needs no network, no git and none of our crates.
+//! What the tidy tests read: the repository's own files. It needs no network, no git and none of our crates. [`schema`] reads the types.
+
+pub mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,4 +70,26 @@ pub fn code_spans(markdown: &str) -> Vec<String> {
         }
     }
     prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The fenced blocks of a language in a page, each with the last `###` heading above it.
+pub fn blocks(markdown: &str, language: &str) -> Vec<(String, String)> {
+    let fence = format!("```{language}");
+    let (mut heading, mut block, mut found) = (String::new(), None::<String>, Vec::new());
+    for line in markdown.lines() {
+        match (&mut block, line) {
+            (None, line) if line == fence => block = Some(String::new()),
+            (Some(text), "```") => {
+                found.push((heading.clone(), std::mem::take(text)));
+                block = None;
+            }
+            (Some(text), line) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, line) if line.starts_with("### ") => heading = line[4..].to_owned(),
+            (None, _) => {}
+        }
+    }
+    found
 }
