@@ -12,7 +12,7 @@ import sys
 
 HOST = pathlib.Path(__file__).resolve().parent
 TEMPLATE = HOST.parent / "template.yaml"
-SCRIPTS = {"PrepareHostDocument": "prepare-host.sh", "ProbeHostDocument": "probe-host.sh"}
+SCRIPTS = {"PrepareHostDocument": "prepare-host.sh", "ProbeHostDocument": "probe-host.sh", "TendHostDocument": "tend-host.sh"}
 SIZE_MAX_BYTES = 40_000  # a document may have 64 KB, with its parameters and their values
 
 

@@ -2,17 +2,17 @@
 
 use lifeboat_adapters::lambda::{Answer, HandlerError};
 use lifeboat_adapters::settings::CreateBackupSettings;
-use lifeboat_domain::create::Policy;
+use lifeboat_domain::create::{Policy, writers};
 use lifeboat_domain::event::{self, Hint};
 use lifeboat_domain::keys::{Function, Key, marker_dataset};
 use lifeboat_workflows::create_backup::{self, Ports};
 use lifeboat_workflows::invocation::Patience;
-use lifeboat_workflows::ports::{Bucket, Clock, Group, Hosts, Nodes};
+use lifeboat_workflows::ports::{Addresses, Bucket, Clock, Group, Hosts, Nodes};
 use serde_json::Value;
 
 /// Reads the event and takes the steps that can be taken now.
-pub(crate) async fn handle<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
-    ports: &Ports<'_, B, M, G, N, H, C>,
+pub(crate) async fn handle<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, A, C>,
     settings: &CreateBackupSettings,
     event: &Value,
     patience: Patience,
@@ -21,7 +21,8 @@ pub(crate) async fn handle<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C
     if let Some(reason) = not_for_us(settings, &hint) {
         return Ok(Answer::ignored(&reason));
     }
-    let policy = Policy::new(settings.markers.prefix.clone(), settings.backup_interval, settings.stall);
+    let policy = Policy::new(settings.markers.prefix.clone(), settings.backup_interval, settings.stall)
+        .shutting_out(writers::Policy::new(settings.reader_group.clone(), settings.writer_group.clone()));
     let outcome = create_backup::run(ports, &policy, &hint, patience).await?;
     Ok(Answer::of(&outcome, outcome.attention))
 }
@@ -53,6 +54,7 @@ fn is_request(settings: &CreateBackupSettings, bucket: &str, key: &str) -> bool 
 mod tests {
     use std::time::Duration;
 
+    use lifeboat_adapters::aws::{AddressDocuments, HostDocuments};
     use lifeboat_adapters::event_cases::{self, Expected};
     use lifeboat_adapters::settings::Markers;
     use lifeboat_workflows::twins::World;
@@ -71,6 +73,10 @@ mod tests {
             markers: Markers { bucket: named("success-marker", "/detail/bucket/name"), prefix: "indexing/".into() },
             group: named("old-node-terminating", "/detail/AutoScalingGroupName"),
             operator_key: "/k".into(),
+            reader_group: "sg-0a".into(),
+            writer_group: "sg-0b".into(),
+            hosts: HostDocuments::default(),
+            addresses: AddressDocuments::default(),
             backup_interval: Duration::from_secs(3_600),
             stall: Duration::from_secs(1_800),
             poll: Duration::from_secs(2),
@@ -85,6 +91,7 @@ mod tests {
             group: &world.group(),
             nodes: &world.nodes(),
             hosts: &world.hosts(),
+            addresses: &world.addresses(),
             clock: &world.clock(),
         };
         handle(&ports, settings, event, Patience { until: world.now(), poll: settings.poll }).await
@@ -116,6 +123,7 @@ mod tests {
             group: &world.group(),
             nodes: &world.nodes(),
             hosts: &world.hosts(),
+            addresses: &world.addresses(),
             clock: &world.clock(),
         };
         let tick = json!({"source": "lifeboat", "detail-type": "Scheduled Event"});

@@ -21,7 +21,8 @@ async fn main() -> Result<(), HandlerError> {
         markers: &aws.bucket(&settings.markers.bucket),
         group: &aws.group(&settings.group, None),
         nodes: &HttpNodes::new(aws.parameter(&settings.operator_key)),
-        hosts: &aws.hosts(None),
+        hosts: &aws.hosts(Some(&settings.hosts)),
+        addresses: &aws.addresses(&settings.addresses),
         clock: &SystemClock,
     };
     let (ports, settings) = (&ports, &settings);

@@ -50,8 +50,9 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::time::Duration;
 
+    use lifeboat_adapters::aws::{AddressDocuments, HostDocuments};
     use lifeboat_adapters::event_cases::{self, Expected};
-    use lifeboat_adapters::settings::{Documents, FixedAddress, HookNames, Markers};
+    use lifeboat_adapters::settings::{FixedAddress, HookNames, Markers};
     use lifeboat_domain::keys::Function;
     use lifeboat_workflows::drive_restore::World as Wired;
     use lifeboat_workflows::twins::World;
@@ -71,12 +72,8 @@ mod tests {
                 writer_group: "sg-2".into(),
             },
             operator_key: "/k".into(),
-            documents: Documents {
-                prepare: "p".into(),
-                probe: "q".into(),
-                read_address: "r".into(),
-                move_address: "m".into(),
-            },
+            hosts: HostDocuments { prepare: "p".into(), probe: "q".into(), ..HostDocuments::default() },
+            addresses: AddressDocuments { read: "r".into(), move_to: "m".into(), ..AddressDocuments::default() },
             allow_empty_start: true,
             predecessor_deadline: Duration::from_secs(60),
             poll: Duration::from_secs(2),

@@ -20,8 +20,8 @@ async fn main() -> Result<(), HandlerError> {
         bucket: aws.bucket(&settings.bucket),
         markers: aws.bucket(&settings.markers.bucket),
         group: aws.group(&settings.group, Some(&settings.hooks)),
-        hosts: aws.hosts(Some(&settings.documents)),
-        addresses: aws.addresses(&settings.documents),
+        hosts: aws.hosts(Some(&settings.hosts)),
+        addresses: aws.addresses(&settings.addresses),
         nodes: HttpNodes::new(aws.parameter(&settings.operator_key)),
         clock: SystemClock,
     };

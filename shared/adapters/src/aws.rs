@@ -18,13 +18,13 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
-pub use addresses::SsmAddresses;
+pub use addresses::{AddressDocuments, SsmAddresses};
 pub use bucket::S3Bucket;
 pub use group::AutoScalingGroup;
-pub use hosts::SsmHosts;
+pub use hosts::{HostDocuments, SsmHosts};
 pub use parameter::{ParameterKey, Secret};
 
-use crate::settings::{Documents, HookNames};
+use crate::settings::HookNames;
 
 /// The clients of the services, made once at cold start and cheap to clone.
 #[derive(Debug, Clone)]
@@ -60,13 +60,13 @@ impl Aws {
     }
 
     /// The hosts; with the documents, for the function that sends them.
-    pub fn hosts(&self, documents: Option<&Documents>) -> SsmHosts {
+    pub fn hosts(&self, documents: Option<&HostDocuments>) -> SsmHosts {
         SsmHosts::new(self.ssm.clone(), documents.cloned())
     }
 
     /// The fixed address.
-    pub fn addresses(&self, documents: &Documents) -> SsmAddresses {
-        SsmAddresses::new(self.ssm.clone(), &documents.read_address, &documents.move_address)
+    pub fn addresses(&self, documents: &AddressDocuments) -> SsmAddresses {
+        SsmAddresses::new(self.ssm.clone(), documents)
     }
 
     /// A secret in Parameter Store, or through it in Secrets Manager, read when it is used.

@@ -13,6 +13,8 @@ use std::time::Duration;
 use reader::Reader;
 pub use reader::{InvalidSettings, Problem};
 
+use crate::aws::{AddressDocuments, HostDocuments};
+
 /// The cluster's name, as `ownership.json` and the pointer have it.
 pub const CLUSTER: &str = "LIFEBOAT_CLUSTER";
 /// The bucket of the cluster: backups, manifests, pointer.
@@ -39,6 +41,10 @@ pub const OPERATOR_KEY: &str = "LIFEBOAT_OPERATOR_KEY";
 pub const PREPARE_DOCUMENT: &str = "LIFEBOAT_PREPARE_DOCUMENT";
 /// The Command document that probes a host.
 pub const PROBE_DOCUMENT: &str = "LIFEBOAT_PROBE_DOCUMENT";
+/// The Command document that tends a running host.
+pub const TEND_DOCUMENT: &str = "LIFEBOAT_TEND_DOCUMENT";
+/// The Automation document that opens the address to writers, or to readers alone.
+pub const WRITERS_DOCUMENT: &str = "LIFEBOAT_WRITERS_DOCUMENT";
 /// The Automation document that reads where the address is.
 pub const READ_ADDRESS_DOCUMENT: &str = "LIFEBOAT_READ_ADDRESS_DOCUMENT";
 /// The Automation document that moves the address.
@@ -103,19 +109,6 @@ pub struct FixedAddress {
     pub writer_group: String,
 }
 
-/// Our SSM documents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Documents {
-    /// Prepares a host.
-    pub prepare: String,
-    /// Probes a host.
-    pub probe: String,
-    /// Reads where the address is.
-    pub read_address: String,
-    /// Moves the address.
-    pub move_address: String,
-}
-
 /// What `create-backup` is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateBackupSettings {
@@ -127,6 +120,14 @@ pub struct CreateBackupSettings {
     pub group: String,
     /// [`OPERATOR_KEY`].
     pub operator_key: String,
+    /// [`READER_GROUP`].
+    pub reader_group: String,
+    /// [`WRITER_GROUP`].
+    pub writer_group: String,
+    /// [`TEND_DOCUMENT`], the only one that it sends.
+    pub hosts: HostDocuments,
+    /// [`READ_ADDRESS_DOCUMENT`] and [`WRITERS_DOCUMENT`], the only ones that it starts.
+    pub addresses: AddressDocuments,
     /// [`BACKUP_INTERVAL_MINUTES`].
     pub backup_interval: Duration,
     /// [`STALL_MINUTES`].
@@ -174,8 +175,10 @@ pub struct DriveRestoreSettings {
     pub address: FixedAddress,
     /// [`OPERATOR_KEY`].
     pub operator_key: String,
-    /// The documents.
-    pub documents: Documents,
+    /// [`PREPARE_DOCUMENT`] and [`PROBE_DOCUMENT`], the only ones that it sends.
+    pub hosts: HostDocuments,
+    /// [`READ_ADDRESS_DOCUMENT`] and [`MOVE_ADDRESS_DOCUMENT`], the only ones that it starts.
+    pub addresses: AddressDocuments,
     /// [`ALLOW_EMPTY_START`].
     pub allow_empty_start: bool,
     /// [`PREDECESSOR_DEADLINE_MINUTES`].
@@ -192,6 +195,14 @@ impl FromVariables for CreateBackupSettings {
             markers: markers(&mut r),
             group: group(&mut r),
             operator_key: operator_key(&mut r),
+            reader_group: security_group(&mut r, READER_GROUP),
+            writer_group: security_group(&mut r, WRITER_GROUP),
+            hosts: HostDocuments { tend: document(&mut r, TEND_DOCUMENT), ..HostDocuments::default() },
+            addresses: AddressDocuments {
+                read: document(&mut r, READ_ADDRESS_DOCUMENT),
+                writers: document(&mut r, WRITERS_DOCUMENT),
+                ..AddressDocuments::default()
+            },
             backup_interval: minutes(&mut r, BACKUP_INTERVAL_MINUTES, 60),
             stall: minutes(&mut r, STALL_MINUTES, 30),
             poll: poll(&mut r),
@@ -228,7 +239,16 @@ impl FromVariables for DriveRestoreSettings {
             hooks: hooks(&mut r),
             address: fixed_address(&mut r),
             operator_key: operator_key(&mut r),
-            documents: documents(&mut r),
+            hosts: HostDocuments {
+                prepare: document(&mut r, PREPARE_DOCUMENT),
+                probe: document(&mut r, PROBE_DOCUMENT),
+                ..HostDocuments::default()
+            },
+            addresses: AddressDocuments {
+                read: document(&mut r, READ_ADDRESS_DOCUMENT),
+                move_to: document(&mut r, MOVE_ADDRESS_DOCUMENT),
+                ..AddressDocuments::default()
+            },
             allow_empty_start: r.yes_or_no(ALLOW_EMPTY_START, false),
             predecessor_deadline: minutes(&mut r, PREDECESSOR_DEADLINE_MINUTES, 120),
             poll: poll(&mut r),
@@ -275,9 +295,13 @@ fn hooks(r: &mut Reader<'_>) -> HookNames {
 fn fixed_address(r: &mut Reader<'_>) -> FixedAddress {
     FixedAddress {
         address: r.parsed(FIXED_ADDRESS, "an IPv4 address", Ipv4Addr::UNSPECIFIED, |t| t.parse().ok()),
-        reader_group: r.text(READER_GROUP, "a security group's id, 'sg-…'", |t| aws_id(t, "sg-")),
-        writer_group: r.text(WRITER_GROUP, "a security group's id, 'sg-…'", |t| aws_id(t, "sg-")),
+        reader_group: security_group(r, READER_GROUP),
+        writer_group: security_group(r, WRITER_GROUP),
     }
+}
+
+fn security_group(r: &mut Reader<'_>, name: &'static str) -> String {
+    r.text(name, "a security group's id, 'sg-…'", |t| aws_id(t, "sg-"))
 }
 
 fn operator_key(r: &mut Reader<'_>) -> String {
@@ -286,18 +310,10 @@ fn operator_key(r: &mut Reader<'_>) -> String {
     r.unshown_text(OPERATOR_KEY, rule, |t| t.starts_with('/') && (2..=1024).contains(&t.len()) && all(t, "/_.-+=@"))
 }
 
-fn documents(r: &mut Reader<'_>) -> Documents {
-    let mut document = |name| {
-        r.text(name, "an SSM document's name: 3 to 128 letters, digits, '-', '_' or '.'", |t| {
-            (3..=128).contains(&t.len()) && all(t, "-_.")
-        })
-    };
-    Documents {
-        prepare: document(PREPARE_DOCUMENT),
-        probe: document(PROBE_DOCUMENT),
-        read_address: document(READ_ADDRESS_DOCUMENT),
-        move_address: document(MOVE_ADDRESS_DOCUMENT),
-    }
+fn document(r: &mut Reader<'_>, name: &'static str) -> String {
+    r.text(name, "an SSM document's name: 3 to 128 letters, digits, '-', '_' or '.'", |t| {
+        (3..=128).contains(&t.len()) && all(t, "-_.")
+    })
 }
 
 fn minutes(r: &mut Reader<'_>, name: &'static str, default: u32) -> Duration {

@@ -146,6 +146,17 @@ impl<K: KeySource> Node for HttpNode<K> {
         objects::nodes(&request, &self.body(&request).await?)
     }
 
+    async fn refuses_writes(&self) -> Result<bool, NodeError> {
+        let request = request::idle_write();
+        let reply = self.exchange(&request).await?;
+        let said = String::from_utf8_lossy(&reply.body).contains("read-only mode");
+        match reply.status {
+            503 if said => Ok(true),
+            200..=299 | 404 | 422 => Ok(false),
+            _ => reply::success(&request, reply).map(|_| false),
+        }
+    }
+
     async fn schema(&self) -> Result<Vec<Class>, NodeError> {
         let request = request::schema();
         objects::schema(&request, &self.body(&request).await?)

@@ -11,6 +11,7 @@ mod open;
 mod owed;
 mod reason;
 mod record;
+pub mod writers;
 
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Policy {
     pub attempts_max: u32,
     /// The pause after the first failed try, the second, and each one after.
     pub pauses: [Duration; 3],
+    /// How writers are shut out before a final backup; without it they are not, and the final backup is a live one.
+    pub writers: Option<writers::Policy>,
 }
 
 impl Policy {
@@ -59,7 +62,14 @@ impl Policy {
             verification_max: minutes(390),
             attempts_max: 4,
             pauses: [minutes(1), minutes(5), minutes(15)],
+            writers: None,
         }
+    }
+
+    /// The same, with writers shut out before a final backup.
+    #[must_use]
+    pub fn shutting_out(self, writers: writers::Policy) -> Self {
+        Self { writers: Some(writers), ..self }
     }
 
     fn pause_after(&self, failed: u32) -> Duration {

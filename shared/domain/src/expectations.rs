@@ -35,6 +35,9 @@ pub struct Expectations {
     pub adapter: EvidenceAdapter,
     /// Each collection of the schema, by name.
     pub collections: BTreeMap<String, CollectionExpectation>,
+    /// The proof that writers were shut out before it; only a final backup can have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<crate::create::writers::Freeze>,
 }
 
 impl Document for Expectations {

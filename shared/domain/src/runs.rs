@@ -43,6 +43,9 @@ pub struct CreateRun {
     /// Ids of requests already acted upon, newest last.
     #[serde(default)]
     pub handled_requests: Vec<String>,
+    /// How far writers are shut out, while they are or are to be.
+    #[serde(default)]
+    pub writers: Option<crate::create::writers::Writers>,
 }
 
 impl Document for CreateRun {

@@ -1,10 +1,14 @@
 //! What Weaviate says: statuses and descriptors, parsed without I/O (facts: weaviate.md §1.4, §2.3, §2.4).
 
+mod read_only;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
+
+pub use read_only::{OPERATIONAL_MODE, ReadOnly, WritePath, read_only};
 
 /// The status of a backup or restore. An unknown text stays unknown: never a success, never a failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -6,6 +6,8 @@
 //! the id), named (`expectations.json` is created), asked (recorded, then Weaviate is asked), saved (the bucket says
 //! SUCCESS; `observed-after.json` is created), handed (verification and flip have it), closed with their verdict.
 //!
+//! Before the final backup writers are shut out, provably, as far as that is possible in time (`writers`).
+//!
 //! # Guarantees
 //! At most one backup runs, one is owed. What is about to be asked of Weaviate is recorded first, and ids are
 //! single-use, so any number of invocations, dying after any call, ask for the same one. Nothing is written when a
@@ -25,6 +27,7 @@
 mod act;
 mod observe;
 mod wishes;
+mod writers;
 
 use jiff::Timestamp;
 use lifeboat_domain::create::{self, Facts, Policy};
@@ -34,14 +37,14 @@ use lifeboat_domain::runs::{CreatePhase, OpenBackup};
 use serde::Serialize;
 
 use crate::invocation::{Patience, Turn, take_turns};
-use crate::ports::{Bucket, Clock, Fault, Group, Hosts, Nodes};
+use crate::ports::{Addresses, Bucket, Clock, Fault, Group, Hosts, Nodes};
 use crate::store::StoreError;
 
 pub use wishes::MARKER_PAGES_MAX;
 
 /// What create-backup needs of the world.
 #[derive(Debug)]
-pub struct Ports<'a, B, M, G, N, H, C> {
+pub struct Ports<'a, B, M, G, N, H, A, C> {
     /// The cluster's bucket.
     pub bucket: &'a B,
     /// The bucket of the success markers; may be the same.
@@ -50,8 +53,10 @@ pub struct Ports<'a, B, M, G, N, H, C> {
     pub group: &'a G,
     /// Weaviate.
     pub nodes: &'a N,
-    /// Run Command: only to learn whether an instance is gone.
+    /// Run Command: to learn whether an instance is gone, and to tend the owner before its final backup.
     pub hosts: &'a H,
+    /// Automation of the address: to shut its writers out, and to let them in again.
+    pub addresses: &'a A,
     /// Time.
     pub clock: &'a C,
 }
@@ -120,8 +125,8 @@ impl Session {
 }
 
 /// Takes the steps that can be taken now. The hint saves a wait at most: it decides nothing.
-pub async fn run<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
-    ports: &Ports<'_, B, M, G, N, H, C>,
+pub async fn run<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, A, C>,
     policy: &Policy,
     hint: &Hint,
     patience: Patience,
@@ -134,14 +139,17 @@ pub async fn run<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
     take_turns(ports.clock, patience, async || turn(ports, policy, hint, &mut session).await, || stuck).await
 }
 
-async fn turn<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
-    ports: &Ports<'_, B, M, G, N, H, C>,
+async fn turn<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, A, C>,
     policy: &Policy,
     hint: &Hint,
     session: &mut Session,
 ) -> Result<Turn<Outcome>, Error> {
     let now: Timestamp = ports.clock.now();
-    let state = observe::state(ports, now).await?;
+    let mut state = observe::state(ports, now).await?;
+    if let Some(turn) = writers::tend(ports, policy, &mut state, now, session).await? {
+        return Ok(turn);
+    }
     let sight = observe::besides(ports, policy, hint, &state).await?;
     let decision = create::decide(
         &Facts {

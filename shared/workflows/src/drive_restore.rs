@@ -28,6 +28,8 @@ mod restoring;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use gate::address_state;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

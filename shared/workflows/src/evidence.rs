@@ -25,6 +25,7 @@ use lifeboat_domain::expectations::{
     AfterObservation, Canary, CanaryName, CanaryQuery, CollectionExpectation, EvidenceAdapter, Expectations,
     ObservedAfter, nothing_in,
 };
+use lifeboat_domain::ids::Sha256Digest;
 use serde_json::Value;
 
 use crate::ports::Node;
@@ -127,6 +128,31 @@ pub async fn record_expectations<N: Node>(node: &N) -> Result<Reading, EvidenceE
         }
     }
     Ok(Reading { adapter, weaviate_version, node_name, collections })
+}
+
+/// The node's version, and which evidence API it has.
+pub async fn which_api<N: Node>(node: &N) -> Result<(String, EvidenceAdapter), EvidenceError> {
+    let version = node.meta().await.map_err(failed("its version"))?.version;
+    let classes = node.schema().await.map_err(failed("its schema"))?;
+    Ok((version, adapter(node, &classes).await?))
+}
+
+/// Counts exactly: all objects, and a digest of the count of each collection and counted tenant, which differs as soon
+/// as one of them does, or as there is another collection.
+pub async fn count_all<N: Node>(node: &N) -> Result<(u64, Sha256Digest), EvidenceError> {
+    let classes = node.schema().await.map_err(failed("its schema"))?;
+    let adapter = adapter(node, &classes).await?;
+    let tenants = look::tenants(node, classes.iter().filter(|c| c.multi_tenant).map(|c| c.name.clone())).await?;
+    let places = classes.iter().flat_map(|class| match tenants.get(&class.name) {
+        None => vec![place(&class.name, None)],
+        Some(tenants) => {
+            canary::counted_tenants(&class.name, tenants).into_iter().map(|t| place(&class.name, Some(t))).collect()
+        }
+    });
+    let counts = look::counts(node, adapter, places).await?;
+    let names: Vec<&str> = classes.iter().map(|c| c.name.as_str()).collect();
+    let text = format!("{names:?} {tenants:?} {counts:?}");
+    Ok((counts.values().sum(), Sha256Digest::of(text.as_bytes())))
 }
 
 /// Which evidence API the node has. Without a collection there is nothing to ask it, and GraphQL refuses every question

@@ -65,13 +65,16 @@ impl<B: Bucket, M: Bucket, G: Group, H: Hosts, A: Addresses, N: Nodes, C: Clock>
         match function {
             Function::CreateBackup => {
                 let hour = Duration::from_secs(3600);
+                let writers = lifeboat_domain::create::writers::Policy::new(READER_GROUP.into(), WRITER_GROUP.into());
                 let policy = lifeboat_domain::create::Policy::new("indexing/".into(), 24 * hour, hour / 2);
+                let policy = policy.shutting_out(writers);
                 let ports = create_backup::Ports {
                     bucket: &ports.bucket,
                     markers: &ports.markers,
                     group: &ports.group,
                     nodes: &ports.nodes,
                     hosts: &ports.hosts,
+                    addresses: &ports.addresses,
                     clock: &ports.clock,
                 };
                 let _ = create_backup::run(&ports, &policy, hint, patience).await;

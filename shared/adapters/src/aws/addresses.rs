@@ -15,18 +15,32 @@ use super::fault::Call;
 /// What the document takes for "it was detached".
 const DETACHED: &str = "none";
 
+/// The Automation documents of the address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AddressDocuments {
+    /// Reads where it is.
+    pub read: String,
+    /// Moves it.
+    pub move_to: String,
+    /// Opens it to writers, or to readers alone.
+    pub writers: String,
+}
+
 /// The fixed address, through Automation documents of ours.
 #[derive(Debug, Clone)]
 pub struct SsmAddresses {
     client: Client,
     read: String,
     move_to: String,
+    writers: String,
 }
 
 impl SsmAddresses {
-    /// An address that is read and moved by these documents.
-    pub fn new(client: Client, read: &str, move_to: &str) -> Self {
-        Self { client, read: read.to_owned(), move_to: move_to.to_owned() }
+    /// An address that is read and changed by these documents. A function gives the names of those that it may start; of
+    /// another one SSM says that there is no such document.
+    pub fn new(client: Client, documents: &AddressDocuments) -> Self {
+        let AddressDocuments { read, move_to, writers } = documents.clone();
+        Self { client, read, move_to, writers }
     }
 
     fn automation(&self, document: &str) -> StartAutomationExecutionFluentBuilder {
@@ -44,6 +58,14 @@ impl Addresses for SsmAddresses {
     async fn start_read(&self) -> Result<ExecutionId, Fault> {
         // Reading moves nothing, so nothing can have happened that matters.
         start(Call::reads("start reading the address", &self.read), self.automation(&self.read)).await
+    }
+
+    async fn start_writers(&self, attachment: &str, admitted: bool) -> Result<ExecutionId, Fault> {
+        let automation = self
+            .automation(&self.writers)
+            .parameters("ExpectedAttachmentId", vec![attachment.to_owned()])
+            .parameters("Writers", vec![if admitted { "admitted" } else { "shut-out" }.to_owned()]);
+        start(Call::changes("start changing the address's groups", attachment), automation).await
     }
 
     async fn start_move(

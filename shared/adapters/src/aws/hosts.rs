@@ -8,7 +8,6 @@ use lifeboat_workflows::ports::hosts::{Agent, CommandId, CommandState, HostDocum
 use lifeboat_workflows::ports::{Fault, Hosts};
 
 use super::fault::{Call, code};
-use crate::settings::Documents;
 
 /// Seconds that SSM tries to deliver a command. It bounds the delivery alone; a dead agent is known only after this
 /// and the document's own time (facts: aws.md §3.1).
@@ -16,16 +15,27 @@ const DELIVERY_SECS: i32 = 120;
 /// Pages of 50 invocations that are looked through for a job.
 const PAGES_MAX: u32 = 40;
 
+/// The Command documents; empty is one that this function does not send.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostDocuments {
+    /// Prepares a host.
+    pub prepare: String,
+    /// Probes a host.
+    pub probe: String,
+    /// Tends a running host.
+    pub tend: String,
+}
+
 /// The hosts of the group, through SSM.
 #[derive(Debug, Clone)]
 pub struct SsmHosts {
     client: Client,
-    documents: Option<Documents>,
+    documents: Option<HostDocuments>,
 }
 
 impl SsmHosts {
-    /// Hosts that are prepared and probed by these documents. Without documents they can be looked at only.
-    pub fn new(client: Client, documents: Option<Documents>) -> Self {
+    /// Hosts that obey these documents. Without documents they can be looked at only.
+    pub fn new(client: Client, documents: Option<HostDocuments>) -> Self {
         Self { client, documents }
     }
 
@@ -42,6 +52,7 @@ impl SsmHosts {
         Ok(match document {
             HostDocument::Prepare => &documents.prepare,
             HostDocument::Probe => &documents.probe,
+            HostDocument::Tend(_) => &documents.tend,
         })
     }
 }
@@ -107,6 +118,9 @@ impl Hosts for SsmHosts {
         let send = match document {
             HostDocument::Prepare => send.parameters("Instance", vec![instance.as_str().to_owned()]),
             HostDocument::Probe => send,
+            HostDocument::Tend(order) => send
+                .parameters("Instance", vec![instance.as_str().to_owned()])
+                .parameters("Order", vec![order.name().to_owned()]),
         };
         match send.send().await {
             Ok(reply) => {

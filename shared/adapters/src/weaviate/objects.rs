@@ -36,6 +36,7 @@ struct NodeBody {
     #[serde(default)]
     git_hash: String,
     shards: Option<Vec<ShardBody>>,
+    operational_mode: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +68,7 @@ pub(super) fn nodes(request: &Request, body: &[u8]) -> Result<Vec<NodeInfo>, Nod
                 git_hash: node.git_hash,
                 vector_queue_length: shards.iter().filter_map(|s| u64::try_from(s.vector_queue_length).ok()).sum(),
                 shards_not_ready: shards.iter().filter(|s| !s.is_ready()).count() as u64,
+                operational_mode: node.operational_mode,
             }
         })
         .collect())

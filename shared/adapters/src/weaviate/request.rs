@@ -101,6 +101,13 @@ pub(super) fn nodes() -> Request {
     Request::new(Method::Get, "nodes", "/v1/nodes?output=verbose").bounds(35, LARGE_BYTES)
 }
 
+/// A write that can change nothing: nobody can have made a class of this name, nor an object of this id in it. A key that
+/// may write is refused by 404 or 422 where writes are allowed, and by the mode before anything else where they are not.
+pub(super) fn idle_write() -> Request {
+    let path = "/v1/objects/LifeboatHasNoSuchClass/ffffffff-ffff-4fff-bfff-ffffffffffff";
+    Request::new(Method::Delete, "a write that changes nothing", path)
+}
+
 pub(super) fn schema() -> Request {
     Request::new(Method::Get, "schema", "/v1/schema").bounds(20, LARGE_BYTES)
 }

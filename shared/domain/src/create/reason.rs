@@ -113,6 +113,12 @@ pub enum WaitReason {
         /// What the bucket says.
         stored: String,
     },
+    /// Writers are being shut out before the final backup, or let in again.
+    #[error("writers: {detail}")]
+    Writers {
+        /// What is waited for.
+        detail: String,
+    },
     /// A cancel is under way.
     #[error("cancelling: {}", cause_text(.cause))]
     Cancelling {
@@ -134,6 +140,7 @@ impl WaitReason {
             | Self::Running { .. }
             | Self::Busy { .. }
             | Self::NotStoredYet { .. }
+            | Self::Writers { .. }
             | Self::Cancelling { .. }
             | Self::Verification => false,
         }

@@ -131,6 +131,7 @@ fn expectations() -> Expectations {
         node_name: "weaviate-0".into(),
         adapter: EvidenceAdapter::Rest,
         collections: BTreeMap::from([("A".to_owned(), collection.clone()), ("B".to_owned(), collection)]),
+        freeze: None,
     }
 }
 

@@ -72,6 +72,7 @@ pub(crate) fn expectations(id: &BackupId, generation: u64, as_of: i64, counts: &
         node_name: NODE.into(),
         adapter: EvidenceAdapter::Rest,
         collections: counts.iter().map(|(name, count)| ((*name).to_owned(), collection(*count))).collect(),
+        freeze: None,
     }
 }
 

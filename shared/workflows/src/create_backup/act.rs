@@ -1,6 +1,7 @@
 //! Acts once, and records.
 
 use jiff::Timestamp;
+use lifeboat_domain::create::writers::Freeze;
 use lifeboat_domain::create::{self, CloseReason, Decision, PostAnswer, WaitReason};
 use lifeboat_domain::expectations::{Expectations, ObservedAfter};
 use lifeboat_domain::keys::{Function, Key};
@@ -12,12 +13,12 @@ use crate::evidence::Reading;
 use crate::invocation::Turn;
 use crate::ports::bucket::PutOutcome;
 use crate::ports::node::NodeError;
-use crate::ports::{Bucket, Clock, Group, Hosts, Node, Nodes};
+use crate::ports::{Addresses, Bucket, Clock, Group, Hosts, Node, Nodes};
 use crate::store;
 
 /// Does what was decided. After a lost race, and after any step, it is decided again.
-pub(super) async fn act<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
-    ports: &Ports<'_, B, M, G, N, H, C>,
+pub(super) async fn act<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, A, C>,
     mut state: State,
     sight: Sight,
     decision: Decision,
@@ -57,7 +58,8 @@ pub(super) async fn act<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: C
         Decision::RecordExpectations => {
             if let (Sight::Read(reading), Some((open, named))) = (sight, open(&state)) {
                 let key = Key::Expectations(named.backup_id.clone());
-                store::create(bucket, &key, &expectations(reading, open, named)).await?;
+                let freeze = state.run.writers.as_ref().and_then(|w| w.proof.clone()).filter(|_| open.is_final);
+                store::create(bucket, &key, &expectations(reading, open, named, freeze)).await?;
                 session.did("recorded expectations");
             }
             Ok(Turn::Again)
@@ -118,11 +120,12 @@ fn waiting(session: &Session, open: Option<&OpenBackup>, reason: &WaitReason) ->
         | WaitReason::Running { .. }
         | WaitReason::StatusRefused { .. }
         | WaitReason::NotStoredYet { .. }
+        | WaitReason::Writers { .. }
         | WaitReason::Cancelling { .. } => Turn::Waiting(outcome),
     }
 }
 
-fn expectations(reading: Reading, open: &OpenBackup, named: &NamedBackup) -> Expectations {
+fn expectations(reading: Reading, open: &OpenBackup, named: &NamedBackup, freeze: Option<Freeze>) -> Expectations {
     Expectations {
         backup_id: named.backup_id.clone(),
         generation: open.generation,
@@ -134,11 +137,12 @@ fn expectations(reading: Reading, open: &OpenBackup, named: &NamedBackup) -> Exp
         node_name: reading.node_name,
         adapter: reading.adapter,
         collections: reading.collections,
+        freeze,
     }
 }
 
 /// Replaces the run record that was read; `false` when somebody else was first.
-async fn swap<B: Bucket>(bucket: &B, state: &mut State, run: CreateRun) -> Result<bool, Error> {
+pub(super) async fn swap<B: Bucket>(bucket: &B, state: &mut State, run: CreateRun) -> Result<bool, Error> {
     let key = Key::CurrentRun(Function::CreateBackup);
     match store::swap(bucket, &key, state.etag.as_deref(), &run).await? {
         PutOutcome::Written { etag, .. } => {
@@ -171,8 +175,8 @@ async fn record<B: Bucket>(
 
 /// Asks Weaviate for the backup of every class that is expected, by name: without a list it leaves out silently what
 /// the key may not read (facts: weaviate.md §5).
-async fn post<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
-    ports: &Ports<'_, B, M, G, N, H, C>,
+async fn post<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, A, C>,
     state: State,
     expectations: &Expectations,
     now: Timestamp,
@@ -206,8 +210,8 @@ async fn post<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
     }
 }
 
-async fn cancel<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
-    ports: &Ports<'_, B, M, G, N, H, C>,
+async fn cancel<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, A, C>,
     mut state: State,
     cause: CancelCause,
     session: &mut Session,
@@ -221,8 +225,8 @@ async fn cancel<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
 }
 
 /// Cancels at Weaviate. An unknown id is success there, and no answer is asked for again until patience ends.
-async fn delete<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
-    ports: &Ports<'_, B, M, G, N, H, C>,
+async fn delete<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, A, C>,
     state: &State,
     session: &mut Session,
 ) -> Result<Turn<Outcome>, Error> {
@@ -236,8 +240,8 @@ async fn delete<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
 }
 
 /// Records the end: first in the history, then in the run record, so that a crash between the two repeats the first.
-async fn close<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
-    ports: &Ports<'_, B, M, G, N, H, C>,
+async fn close<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, A, C>,
     mut state: State,
     reason: CloseReason,
     now: Timestamp,

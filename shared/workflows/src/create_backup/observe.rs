@@ -18,7 +18,7 @@ use crate::evidence::{self, EvidenceError, Reading};
 use crate::ports::group::{GroupState, LifecycleState};
 use crate::ports::hosts::Agent;
 use crate::ports::node::NodeError;
-use crate::ports::{Bucket, Clock, Group, Hosts, Node, Nodes};
+use crate::ports::{Addresses, Bucket, Clock, Group, Hosts, Node, Nodes};
 use crate::store::{self, DOCUMENT_BYTES_MAX};
 
 /// What every decision rests on.
@@ -33,8 +33,8 @@ pub(super) struct State {
     pub(super) gone: Option<String>,
 }
 
-pub(super) async fn state<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
-    ports: &Ports<'_, B, M, G, N, H, C>,
+pub(super) async fn state<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, A, C>,
     now: Timestamp,
 ) -> Result<State, Error> {
     let stored = async {
@@ -122,8 +122,8 @@ impl Sight {
     }
 }
 
-pub(super) async fn besides<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
-    ports: &Ports<'_, B, M, G, N, H, C>,
+pub(super) async fn besides<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, A, C>,
     policy: &Policy,
     hint: &Hint,
     state: &State,
@@ -226,8 +226,8 @@ async fn gone<H: Hosts, N: Node>(hosts: &H, node: &N, member: &MemberState, inst
     Some(format!("Auto Scaling lists {instance} {listed}, SSM {agent} it, and its node does not answer"))
 }
 
-async fn after<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, C: Clock>(
-    ports: &Ports<'_, B, M, G, N, H, C>,
+async fn after<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, C: Clock>(
+    ports: &Ports<'_, B, M, G, N, H, A, C>,
     state: &State,
     id: &BackupId,
     node: &N::Node,

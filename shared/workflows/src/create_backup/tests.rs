@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use lifeboat_domain::create::Policy;
+use lifeboat_domain::create::{Policy, writers};
 use lifeboat_domain::document::{decode, encode};
 use lifeboat_domain::event::Hint;
 use lifeboat_domain::expectations::{AfterObservation, Expectations, ObservedAfter};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Error, Outcome, Ports, run};
 use crate::invocation::Patience;
-use crate::twins::{Call, Failure, World};
+use crate::twins::{Call, Failure, READER_GROUP, WRITER_GROUP, World};
 
 mod ends;
 mod endurance;
@@ -24,6 +24,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 fn policy() -> Policy {
     Policy::new("indexing/".into(), 60 * MINUTE, 30 * MINUTE)
+        .shutting_out(writers::Policy::new(READER_GROUP.into(), WRITER_GROUP.into()))
 }
 
 /// A seeded owner in service, with a backup published a moment ago, so that nothing is owed.
@@ -70,9 +71,17 @@ fn record(world: &World) -> CreateRun {
 
 async fn invoke_for(world: &World, hint: &Hint, time: Duration) -> Result<Outcome, Error> {
     let (bucket, markers) = (world.bucket(), world.bucket_named("markers"));
-    let (group, nodes, hosts, clock) = (world.group(), world.nodes(), world.hosts(), world.clock());
-    let ports =
-        Ports { bucket: &bucket, markers: &markers, group: &group, nodes: &nodes, hosts: &hosts, clock: &clock };
+    let (group, nodes, hosts) = (world.group(), world.nodes(), world.hosts());
+    let (addresses, clock) = (world.addresses(), world.clock());
+    let ports = Ports {
+        bucket: &bucket,
+        markers: &markers,
+        group: &group,
+        nodes: &nodes,
+        hosts: &hosts,
+        addresses: &addresses,
+        clock: &clock,
+    };
     let patience = Patience { until: world.now() + time, poll: Duration::from_secs(2) };
     run(&ports, &policy(), hint, patience).await
 }

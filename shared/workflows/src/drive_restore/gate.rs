@@ -159,7 +159,8 @@ async fn stamped<P: Ports>(ports: &P, seen: &Seen) -> Result<bool, Error> {
     Ok(pointer.is_some_and(|p| p.value.generation >= ownership.value.generation))
 }
 
-fn address_state(outputs: &BTreeMap<String, Vec<String>>) -> Option<AddressState> {
+/// Where the address is and what it carries, of the outputs of ReadAddress; `None` when they cannot be understood.
+pub(crate) fn address_state(outputs: &BTreeMap<String, Vec<String>>) -> Option<AddressState> {
     let one = |name: &str| outputs.get(name).and_then(|v| v.first()).map(String::as_str).filter(|v| !v.is_empty());
     let attachment = match one("read.Status")? {
         "available" => None,

@@ -32,6 +32,7 @@ fn expectations(world: &World, instance: &InstanceId, reading: Reading) -> Expec
         node_name: reading.node_name,
         adapter: reading.adapter,
         collections: reading.collections,
+        freeze: None,
     }
 }
 
@@ -61,7 +62,10 @@ async fn a_node_that_shows_the_same_passes_by_either_api() {
         let article = &recorded.0.collections["Article"].canaries[0];
         assert_eq!(article.queries.len(), 3, "a filtered count, BM25 and its neighbours: {article:?}");
         assert!(
-            article.queries.iter().any(|q| matches!(q, CanaryQuery::NearObject { ids, .. } if ids.len() == HITS as usize))
+            article
+                .queries
+                .iter()
+                .any(|q| matches!(q, CanaryQuery::NearObject { ids, .. } if ids.len() == HITS as usize))
         );
         assert_eq!(found(&world, &instance, &recorded).await, [""; 0]);
     }

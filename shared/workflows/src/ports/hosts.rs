@@ -16,7 +16,8 @@ pub trait Hosts: Send + Sync {
     fn find(&self, instance: &InstanceId, job: &JobId)
     -> impl Future<Output = Result<Option<CommandId>, Fault>> + Send;
 
-    /// Sends a document with the job as its comment and as parameter `JobId`, beside `Instance` for [`HostDocument::Prepare`].
+    /// Sends a document with the job as its comment and as parameter `JobId`, beside `Instance` for [`HostDocument::Prepare`]
+    /// and [`HostDocument::Tend`].
     fn send(
         &self,
         instance: &InstanceId,
@@ -36,6 +37,14 @@ pub trait Hosts: Send + Sync {
 pub trait Addresses: Send + Sync {
     /// Starts to read where the address is.
     fn start_read(&self) -> impl Future<Output = Result<ExecutionId, Fault>> + Send;
+
+    /// Starts to give the address its readers' and writers' groups, or its readers' alone. It stops when the attachment is
+    /// not the one named.
+    fn start_writers(
+        &self,
+        attachment: &str,
+        admitted: bool,
+    ) -> impl Future<Output = Result<ExecutionId, Fault>> + Send;
 
     /// Starts to move the address. It stops when the attachment is not `expected_attachment` (`None`: detached).
     fn start_move(
@@ -70,6 +79,34 @@ pub enum HostDocument {
     Prepare,
     /// Reports the host's counters; changes nothing.
     Probe,
+    /// Does one thing to the running host; obeys a job once.
+    Tend(TendOrder),
+}
+
+/// What a running host is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TendOrder {
+    /// Reset every connection that came by the fixed address, and make sure that none of them is left.
+    ShutOut {
+        /// Set Weaviate's ReadOnly mode besides.
+        read_only: bool,
+    },
+    /// Take the mode back.
+    Readmit,
+    /// Restart Weaviate's container.
+    Restart,
+}
+
+impl TendOrder {
+    /// The value of the document's parameter `Order`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ShutOut { read_only: false } => "shut-out",
+            Self::ShutOut { read_only: true } => "shut-out-read-only",
+            Self::Readmit => "readmit",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 /// A Run Command id.

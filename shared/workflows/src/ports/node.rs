@@ -27,6 +27,9 @@ pub trait Node: Send + Sync {
     fn meta(&self) -> impl Future<Output = Result<Meta, NodeError>> + Send;
     /// `GET /v1/nodes?output=verbose`. Its object counts are never evidence (DESIGN §4).
     fn nodes(&self) -> impl Future<Output = Result<Vec<NodeInfo>, NodeError>> + Send;
+    /// Whether the node refuses writes in its present mode: asks it to delete an object of a class that cannot exist, which
+    /// changes nothing where it is allowed.
+    fn refuses_writes(&self) -> impl Future<Output = Result<bool, NodeError>> + Send;
     /// `GET /v1/schema`, sorted by name.
     fn schema(&self) -> impl Future<Output = Result<Vec<Class>, NodeError>> + Send;
     /// `GET /v1/aliases`: alias to collection. Empty where the version has none.
@@ -178,6 +181,8 @@ pub struct NodeInfo {
     pub vector_queue_length: u64,
     /// Shards that are not ready.
     pub shards_not_ready: u64,
+    /// Its operational mode as it says it, such as `ReadWrite`; absent where the version has none.
+    pub operational_mode: Option<String>,
 }
 
 /// A class of the schema.

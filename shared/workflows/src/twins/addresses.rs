@@ -45,6 +45,7 @@ struct ExecutionModel {
 enum Work {
     Read,
     Move { to: InstanceId, expected: Option<String>, force: bool },
+    Writers { attachment: String, admitted: bool },
 }
 
 /// The next step of an execution.
@@ -154,6 +155,7 @@ impl Inner {
                 let outputs = self.read_outputs();
                 self.end(&id, ExecutionState::Succeeded { outputs });
             }
+            Work::Writers { attachment, admitted } => self.set_writers(&id, &attachment, admitted),
             Work::Move { to, expected, force } => self.move_step(&id, step, &to, expected.as_deref(), force),
         }
     }
@@ -168,6 +170,21 @@ impl Inner {
             outputs.insert("readAttachment.InstanceId".to_owned(), vec![instance.to_string()]);
         }
         outputs
+    }
+
+    fn set_writers(&mut self, id: &ExecutionId, attachment: &str, admitted: bool) {
+        match &self.addresses.attachment {
+            Some((found, _)) if found == attachment => {
+                let groups = if admitted { &[READER_GROUP, WRITER_GROUP][..] } else { &[READER_GROUP] };
+                self.addresses.groups = groups.iter().map(|g| (*g).to_owned()).collect();
+                let outputs = BTreeMap::from([("confirm.Groups".to_owned(), self.addresses.groups.clone())]);
+                self.end(id, ExecutionState::Succeeded { outputs });
+            }
+            found => {
+                let found = found.as_ref().map_or("none", |(found, _)| found.as_str()).to_owned();
+                self.fail(id, "Failed", format!("expected attachment {attachment}, found {found}"));
+            }
+        }
     }
 
     fn move_step(&mut self, id: &ExecutionId, step: Step, to: &InstanceId, expected: Option<&str>, force: bool) {
@@ -234,6 +251,11 @@ impl Inner {
 impl Addresses for AddressesTwin {
     async fn start_read(&self) -> Result<ExecutionId, Fault> {
         self.world.call(Call::StartRead, "", |inner| Ok(inner.start(Work::Read))).await
+    }
+
+    async fn start_writers(&self, attachment: &str, admitted: bool) -> Result<ExecutionId, Fault> {
+        let work = Work::Writers { attachment: attachment.to_owned(), admitted };
+        self.world.call(Call::StartWriters, attachment, |inner| Ok(inner.start(work))).await
     }
 
     async fn start_move(

@@ -59,6 +59,8 @@ calls! {
     Command = "get command",
     /// `Addresses::start_read`.
     StartRead = "start to read the address",
+    /// `Addresses::start_writers`, by attachment.
+    StartWriters = "start to change the address's groups",
     /// `Addresses::start_move`, by instance.
     StartMove = "start to move the address",
     /// `Addresses::execution`, by execution.
@@ -71,6 +73,8 @@ calls! {
     Meta = "meta",
     /// `Node::nodes`.
     NodesVerbose = "nodes",
+    /// `Node::refuses_writes`.
+    RefusesWrites = "refused write",
     /// `Node::schema`.
     Schema = "schema",
     /// `Node::aliases`.

@@ -11,7 +11,7 @@ use super::World;
 use super::calls::Call;
 use super::events::Effect;
 use super::world::{Due, Inner};
-use crate::ports::hosts::{Agent, CommandId, CommandState, HostDocument, SendOutcome};
+use crate::ports::hosts::{Agent, CommandId, CommandState, HostDocument, SendOutcome, TendOrder};
 use crate::ports::{Fault, Hosts};
 
 /// The hosts of a [`World`].
@@ -243,7 +243,7 @@ impl Inner {
         }
         let takes = match document {
             HostDocument::Prepare => self.settings.prepare_takes,
-            HostDocument::Probe => self.settings.probe_takes,
+            HostDocument::Probe | HostDocument::Tend(_) => self.settings.probe_takes,
         };
         if document == HostDocument::Prepare
             && let Some(end) = self.refused_or_remembered(&instance, &job)
@@ -296,6 +296,9 @@ impl Inner {
             if document == HostDocument::Prepare {
                 self.start_node(&instance, None);
             }
+            if let HostDocument::Tend(order) = document {
+                self.tend(&instance, order);
+            }
             self.effects.push(Effect::JobObeyed { instance: instance.clone(), document, job: job.clone() });
         }
         let running = self.nodes.contains_key(&instance);
@@ -313,6 +316,9 @@ impl Inner {
                 "ok": true, "container_running": running, "accepted_via_fixed": host.accepted_via_fixed,
                 "mount_ok": true, "free_bytes": 200_u64 << 30, "data_path": data_path
             }),
+            (None, HostDocument::Tend(order)) => json!({
+                "ok": true, "job": job.as_str(), "order": order.name(), "reset": 3, "remaining": 0
+            }),
         };
         let stdout = format!("{stdout}\n");
         let (code, stderr) = scripted.unwrap_or_default();
@@ -325,6 +331,15 @@ impl Inner {
             code => failed("Failed", Some(code), &stdout, &stderr),
         };
         self.end_command(id, end);
+    }
+
+    fn tend(&mut self, instance: &InstanceId, order: TendOrder) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        match order {
+            TendOrder::ShutOut { read_only } => node.read_only = read_only,
+            TendOrder::Readmit => node.read_only = false,
+            TendOrder::Restart => self.restart_node(instance),
+        }
     }
 
     fn end_command(&mut self, id: &CommandId, end: CommandState) {

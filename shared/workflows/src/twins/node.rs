@@ -194,10 +194,15 @@ impl Node for NodeTwin {
                 git_hash: node.settings.git_hash.clone(),
                 vector_queue_length: if node.queue_until > now { 100 } else { 0 },
                 shards_not_ready: node.faults.shards_not_ready,
+                operational_mode: Some(if node.read_only { "ReadOnly" } else { "ReadWrite" }.to_owned()),
             };
             Ok(inner.nodes.get(instance).map(of_node).into_iter().collect())
         })
         .await
+    }
+
+    async fn refuses_writes(&self) -> Result<bool, NodeError> {
+        self.look(Call::RefusesWrites, "", |node| Ok(node.read_only)).await
     }
 
     async fn schema(&self) -> Result<Vec<Class>, NodeError> {

@@ -236,6 +236,9 @@ impl<A: Addresses> Addresses for Planned<A> {
     async fn start_read(&self) -> Result<ExecutionId, Fault> {
         self.plan.run(Call::StartRead, "", self.port.start_read()).await
     }
+    async fn start_writers(&self, attachment: &str, admitted: bool) -> Result<ExecutionId, Fault> {
+        self.plan.run(Call::StartWriters, attachment, self.port.start_writers(attachment, admitted)).await
+    }
     async fn start_move(&self, to: &InstanceId, expected: Option<&str>, force: bool) -> Result<ExecutionId, Fault> {
         self.plan.run(Call::StartMove, to.as_str(), self.port.start_move(to, expected, force)).await
     }
@@ -261,6 +264,9 @@ impl<N: Node> Node for Planned<N> {
     }
     async fn meta(&self) -> Result<Meta, NodeError> {
         self.plan.run(Call::Meta, "", self.port.meta()).await
+    }
+    async fn refuses_writes(&self) -> Result<bool, NodeError> {
+        self.plan.run(Call::RefusesWrites, "", self.port.refuses_writes()).await
     }
     async fn nodes(&self) -> Result<Vec<NodeInfo>, NodeError> {
         self.plan.run(Call::NodesVerbose, "", self.port.nodes()).await

@@ -80,6 +80,7 @@ impl Sample {
             node_name: NODE.into(),
             adapter: EvidenceAdapter::Rest,
             collections: self.counts.iter().map(|(name, c)| ((*name).to_owned(), collection(*c))).collect(),
+            freeze: None,
         }
     }
 

@@ -7,7 +7,8 @@ use crate::aws::tests::aws;
 use crate::scripted::{Reply, Server};
 
 fn addresses(server: &Server) -> SsmAddresses {
-    SsmAddresses::new(aws(server, RetryConfig::disabled()).ssm, "Read", "Move")
+    let documents = AddressDocuments { read: "Read".into(), move_to: "Move".into(), writers: "Writers".into() };
+    SsmAddresses::new(aws(server, RetryConfig::disabled()).ssm, &documents)
 }
 
 fn ok(body: &Value) -> Reply {

@@ -4,15 +4,9 @@ use serde_json::json;
 use super::*;
 use crate::aws::tests::aws;
 use crate::scripted::{Reply, Server};
-use crate::settings::Documents;
 
 fn hosts(server: &Server) -> SsmHosts {
-    let documents = Documents {
-        prepare: "Prepare".into(),
-        probe: "Probe".into(),
-        read_address: "Read".into(),
-        move_address: "Move".into(),
-    };
+    let documents = HostDocuments { prepare: "Prepare".into(), probe: "Probe".into(), tend: "Tend".into() };
     aws(server, RetryConfig::disabled()).hosts(Some(&documents))
 }
 

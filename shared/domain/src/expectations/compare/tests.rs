@@ -61,6 +61,7 @@ fn expectations() -> Expectations {
         node_name: "weaviate-0".into(),
         adapter: EvidenceAdapter::Rest,
         collections: BTreeMap::from([("Plain".to_owned(), plain), ("Tenanted".to_owned(), tenanted)]),
+        freeze: None,
     }
 }
 

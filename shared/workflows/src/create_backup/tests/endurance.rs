@@ -46,6 +46,7 @@ async fn die_everywhere(make_world: impl Fn() -> World, between: impl Fn(&World)
                 group: &ports.group,
                 nodes: &ports.nodes,
                 hosts: &ports.hosts,
+                addresses: &ports.addresses,
                 clock: &ports.clock,
             };
             let patience = Patience { until: world.now() + MINUTE / 3, poll: Duration::from_secs(6) };

@@ -28,6 +28,8 @@ pub(in crate::twins) struct NodeModel {
     pub(super) create: Option<CreateOp>,
     pub(super) restore: Option<RestoreOp>,
     pub(super) queue_until: Timestamp,
+    /// Whether its overrides file says ReadOnly: on the disk, so a restart changes nothing.
+    pub(in crate::twins) read_only: bool,
 }
 
 /// What goes wrong on a node. Switches stay until they are changed back; what says "next" is used up once.
@@ -128,7 +130,17 @@ impl Inner {
             create: None,
             restore: None,
             queue_until: now,
+            read_only: false,
         });
+    }
+
+    pub(in crate::twins) fn restart_node(&mut self, instance: &InstanceId) {
+        let settings = self.settings.node.clone();
+        let (listens_at, ready_at) = (self.after(settings.listens_after), self.after(settings.ready_after));
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        node.create = None;
+        node.restore = None;
+        (node.listens_at, node.ready_at) = (listens_at, ready_at);
     }
 }
 
@@ -233,13 +245,12 @@ impl NodeHandle {
 
     /// The container starts again: operations are forgotten, data stays, and it boots.
     pub fn restart(&self) {
-        let mut inner = self.world.lock();
-        let settings = inner.settings.node.clone();
-        let (listens_at, ready_at) = (inner.after(settings.listens_after), inner.after(settings.ready_after));
-        let node = inner.nodes.get_mut(&self.instance).expect("the instance has a node");
-        node.create = None;
-        node.restore = None;
-        (node.listens_at, node.ready_at) = (listens_at, ready_at);
+        self.world.lock().restart_node(&self.instance);
+    }
+
+    /// Whether its overrides file says ReadOnly.
+    pub fn is_read_only(&self) -> bool {
+        self.with(|node, _| node.read_only)
     }
 
     /// The container is gone, and its data with it.
