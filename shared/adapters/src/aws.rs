@@ -15,11 +15,11 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 pub use addresses::{AddressDocuments, SsmAddresses};
-pub use bucket::S3Bucket;
+pub use bucket::{S3Bucket, S3Deletes};
 pub use group::AutoScalingGroup;
 pub use hosts::{HostDocuments, SsmHosts};
 pub use parameter::{ParameterKey, Secret};
@@ -40,6 +40,11 @@ impl Aws {
         Self::new(&sdk_config().await)
     }
 
+    /// The clients of this process's environment, with what a person says.
+    pub async fn connected(connection: &Connection) -> Self {
+        Self::new(&sdk_config_for(connection).await)
+    }
+
     /// The clients of a configuration.
     pub fn new(config: &SdkConfig) -> Self {
         Self {
@@ -52,6 +57,11 @@ impl Aws {
     /// A bucket.
     pub fn bucket(&self, name: &str) -> S3Bucket {
         S3Bucket::new(self.s3.clone(), name)
+    }
+
+    /// The same bucket, for deleting. For prune-backups alone.
+    pub fn deletes(&self, name: &str) -> S3Deletes {
+        S3Deletes::new(self.bucket(name))
     }
 
     /// The Auto Scaling group; with its hooks, for the function that answers them.
@@ -86,10 +96,36 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
+/// What a person says instead of the environment and the configuration files, as for the AWS CLI.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// `--profile`.
+    pub profile: Option<String>,
+    /// `--region`.
+    pub region: Option<String>,
+    /// `--endpoint-url`.
+    pub endpoint_url: Option<String>,
+}
+
 /// The configuration of every client: one HTTP client, bounded calls, three attempts with backoff.
 pub async fn sdk_config() -> SdkConfig {
+    sdk_config_for(&Connection::default()).await
+}
+
+/// The same with what a person says.
+pub async fn sdk_config_for(connection: &Connection) -> SdkConfig {
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    aws_config::defaults(BehaviorVersion::v2026_01_12())
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+    if let Some(profile) = &connection.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = &connection.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(url) = &connection.endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    loader
         .http_client(http)
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard().with_max_attempts(3))

@@ -59,6 +59,20 @@ pub const PREDECESSOR_DEADLINE_MINUTES: &str = "LIFEBOAT_PREDECESSOR_DEADLINE_MI
 pub const POLL_INTERVAL_MS: &str = "LIFEBOAT_POLL_INTERVAL_MS";
 /// Minutes after which a backup without an end is stuck; default 30.
 pub const STALL_MINUTES: &str = "LIFEBOAT_STALL_MINUTES";
+/// How many of the newest published backups are kept; default 7.
+pub const KEEP_LAST: &str = "LIFEBOAT_KEEP_LAST";
+/// Of how many days the newest published backup is kept; default 7.
+pub const KEEP_DAILY: &str = "LIFEBOAT_KEEP_DAILY";
+/// Of how many weeks; default 5.
+pub const KEEP_WEEKLY: &str = "LIFEBOAT_KEEP_WEEKLY";
+/// Of how many months; default 12.
+pub const KEEP_MONTHLY: &str = "LIFEBOAT_KEEP_MONTHLY";
+/// How many published backups are always left; default 2.
+pub const KEEP_PUBLISHED_MIN: &str = "LIFEBOAT_KEEP_PUBLISHED_MIN";
+/// Hours that a tombstone stands before anything is deleted; default 24.
+pub const PRUNE_GRACE_HOURS: &str = "LIFEBOAT_PRUNE_GRACE_HOURS";
+/// Days that manifest and evidence outlive the data of a backup; default 400.
+pub const EVIDENCE_RETENTION_DAYS: &str = "LIFEBOAT_EVIDENCE_RETENTION_DAYS";
 /// How much is logged, by AWS's own name for it: `debug`, `info`, `warn` or `error`; default `info`.
 pub const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 
@@ -209,6 +223,48 @@ impl FromVariables for CreateBackupSettings {
         };
         r.finish(settings)
     }
+}
+
+/// What `prune-backups` is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PruneBackupsSettings {
+    /// [`BUCKET`].
+    pub bucket: String,
+    /// [`KEEP_LAST`] and the others.
+    pub retention: lifeboat_domain::retention::Policy,
+    /// [`POLL_INTERVAL_MS`].
+    pub poll: Duration,
+}
+
+impl FromVariables for PruneBackupsSettings {
+    fn from_map(variables: &BTreeMap<String, String>) -> Result<Self, InvalidSettings> {
+        let mut r = Reader::new(variables);
+        let default = lifeboat_domain::retention::Policy::default();
+        let settings = Self {
+            bucket: bucket(&mut r, BUCKET),
+            retention: lifeboat_domain::retention::Policy {
+                last: r.number(KEEP_LAST, "a whole number from 1 to 1000", default.last, 1..=1_000),
+                daily: r.number(KEEP_DAILY, "a whole number from 0 to 1000", default.daily, 0..=1_000),
+                weekly: r.number(KEEP_WEEKLY, "a whole number from 0 to 1000", default.weekly, 0..=1_000),
+                monthly: r.number(KEEP_MONTHLY, "a whole number from 0 to 1000", default.monthly, 0..=1_000),
+                published_min: r.number(
+                    KEEP_PUBLISHED_MIN,
+                    "a whole number from 1 to 1000",
+                    default.published_min,
+                    1..=1_000,
+                ),
+                grace: hours(r.number(PRUNE_GRACE_HOURS, "whole hours from 1 to 720", 24, 1..=720)),
+                evidence: hours(24 * r.number(EVIDENCE_RETENTION_DAYS, "whole days from 1 to 10000", 400, 1..=10_000)),
+                ..default
+            },
+            poll: poll(&mut r),
+        };
+        r.finish(settings)
+    }
+}
+
+fn hours(hours: u32) -> Duration {
+    Duration::from_secs(u64::from(hours) * 3_600)
 }
 
 impl FromVariables for VerifyChecksumsSettings {

@@ -9,6 +9,9 @@ use crate::ids::{BackupId, InstanceId};
 /// The prefix under which Weaviate writes (`BACKUP_S3_PATH`), without a slash.
 pub const BACKUP_PATH: &str = "backups";
 
+/// The prefix of healed copies, without a slash: a restore is given it as its path, in place of [`BACKUP_PATH`].
+pub const HEALED_PATH: &str = "healed";
+
 /// One of the functions, in the spelling of folders, events and requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Function {
@@ -20,11 +23,14 @@ pub enum Function {
     FlipManifest,
     /// Brings a replacement back and answers the hooks.
     DriveRestore,
+    /// Lets go of what the policy no longer asks for.
+    PruneBackups,
 }
 
 impl Function {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::CreateBackup, Self::VerifyChecksums, Self::FlipManifest, Self::DriveRestore];
+    pub const ALL: [Self; 5] =
+        [Self::CreateBackup, Self::VerifyChecksums, Self::FlipManifest, Self::DriveRestore, Self::PruneBackups];
 
     /// The name as folders and keys have it.
     pub fn name(self) -> &'static str {
@@ -33,6 +39,7 @@ impl Function {
             Self::VerifyChecksums => "verify-checksums",
             Self::FlipManifest => "flip-manifest",
             Self::DriveRestore => "drive-restore",
+            Self::PruneBackups => "prune-backups",
         }
     }
 
@@ -55,6 +62,8 @@ pub enum Key {
     Ready,
     /// An object that Weaviate wrote for a backup: its path below `backups/<id>/`.
     BackupObject(BackupId, String),
+    /// The copy of an object of a backup that is restored from its copies: its path below `healed/<id>/`.
+    HealedObject(BackupId, String),
     /// Counts and canaries, before.
     Expectations(BackupId),
     /// Counts and canaries, after.
@@ -71,6 +80,8 @@ pub enum Key {
     Shard(BackupId, u32),
     /// The same shard, done.
     Part(BackupId, u32),
+    /// How far the re-reading of what is protected has come.
+    Fixity,
     /// The open run of a function.
     CurrentRun(Function),
     /// A finished run: S3's date of its record, and its id.
@@ -107,6 +118,7 @@ impl fmt::Display for Key {
             Self::Ownership => f.write_str("ownership.json"),
             Self::Ready => f.write_str("status/ready.json"),
             Self::BackupObject(id, path) => write!(f, "{BACKUP_PATH}/{id}/{path}"),
+            Self::HealedObject(id, path) => write!(f, "{HEALED_PATH}/{id}/{path}"),
             Self::Expectations(id) => write!(f, "manifests/{id}/expectations.json"),
             Self::ObservedAfter(id) => write!(f, "manifests/{id}/observed-after.json"),
             Self::Manifest(id) => write!(f, "manifests/{id}/manifest.json"),
@@ -117,6 +129,7 @@ impl fmt::Display for Key {
             }
             Self::Shard(id, n) => write!(f, "work/{id}/shard-{n:05}.json"),
             Self::Part(id, n) => write!(f, "work/{id}/part-{n:05}.json"),
+            Self::Fixity => f.write_str("runs/verify-checksums/fixity.json"),
             Self::CurrentRun(function) => write!(f, "runs/{}/current.json", function.name()),
             Self::DoneRun(function, at, id) => {
                 write!(f, "runs/{}/done/{}-{id}.json", function.name(), stamp(*at))
@@ -139,6 +152,9 @@ impl Key {
             ["status", "ready.json"] => Self::Ready,
             [BACKUP_PATH, id, rest @ ..] if !rest.is_empty() && !rest.iter().any(|p| p.is_empty()) => {
                 Self::BackupObject(BackupId::parse(id).ok()?, rest.join("/"))
+            }
+            [HEALED_PATH, id, rest @ ..] if !rest.is_empty() && !rest.iter().any(|p| p.is_empty()) => {
+                Self::HealedObject(BackupId::parse(id).ok()?, rest.join("/"))
             }
             ["manifests", id, file] => {
                 let id = BackupId::parse(id).ok()?;
@@ -168,6 +184,7 @@ impl Key {
                 }
             }
             ["runs", "restore", "group.json"] => Self::RestoreGroup,
+            ["runs", "verify-checksums", "fixity.json"] => Self::Fixity,
             ["runs", "host", file] => Self::HostReport(InstanceId::parse(file.strip_suffix(".json")?).ok()?),
             ["runs", function, "current.json"] => Self::CurrentRun(Function::parse(function)?),
             ["runs", function, "done", file] => {
@@ -192,6 +209,26 @@ impl Key {
     /// The prefix of everything that Weaviate wrote for a backup.
     pub fn backup_prefix(id: &BackupId) -> String {
         format!("{BACKUP_PATH}/{id}/")
+    }
+
+    /// The prefix of everything that is on record about a backup.
+    pub fn manifest_prefix(id: &BackupId) -> String {
+        format!("manifests/{id}/")
+    }
+
+    /// The prefix of a backup's evidence.
+    pub fn evidence_prefix(id: &BackupId) -> String {
+        format!("manifests/{id}/evidence/")
+    }
+
+    /// The prefix of a backup's healed copies.
+    pub fn healed_prefix(id: &BackupId) -> String {
+        format!("{HEALED_PATH}/{id}/")
+    }
+
+    /// The prefix of a backup's parts.
+    pub fn parts_prefix(id: &BackupId) -> String {
+        format!("work/{id}/part-")
     }
 
     /// The prefix of a backup's shards and parts.
@@ -226,6 +263,8 @@ mod tests {
             (Key::Ready, "status/ready.json"),
             (Key::backup_config(&id()), "backups/b_1/backup_config.json"),
             (Key::BackupObject(id(), "n/C/chunk-1".into()), "backups/b_1/n/C/chunk-1"),
+            (Key::HealedObject(id(), "n/C/chunk-1".into()), "healed/b_1/n/C/chunk-1"),
+            (Key::Fixity, "runs/verify-checksums/fixity.json"),
             (Key::Expectations(id()), "manifests/b_1/expectations.json"),
             (Key::ObservedAfter(id()), "manifests/b_1/observed-after.json"),
             (Key::Manifest(id()), "manifests/b_1/manifest.json"),

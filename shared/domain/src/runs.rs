@@ -169,12 +169,26 @@ impl Document for VerifyRun {
 }
 
 /// A verification under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenVerification {
     /// Shards planned; 0 while none are written yet.
     pub shards: u32,
     /// Tries of the plan that ended in an error of ours (not a finding).
     pub attempts: u32,
+    /// Shards that nobody answered in time, and how often they were tried since.
+    #[serde(default)]
+    pub tries: BTreeMap<u32, ShardTry>,
+}
+
+/// The tries of a shard that nobody answered, counted before each one begins: one that kills its reader is counted too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardTry {
+    /// How many have begun.
+    pub count: u32,
+    /// When the newest began, by our clock: it paces the next one.
+    pub at: Timestamp,
+    /// How the newest ended that had an end; empty when none had.
+    pub reason: String,
 }
 
 /// A verification's verdict, as flip-manifest or verify-checksums reached it.
@@ -261,6 +275,8 @@ pub enum Action {
     AllowEmptyStart,
     /// drive-restore: let the group launch again.
     ResumeLaunches,
+    /// prune-backups: look now at what the policy no longer asks for.
+    Prune,
 }
 
 impl Action {
@@ -274,6 +290,7 @@ impl Action {
                 Function::FlipManifest
             }
             Self::Restore { .. } | Self::AllowEmptyStart | Self::ResumeLaunches => Function::DriveRestore,
+            Self::Prune => Function::PruneBackups,
         }
     }
 }

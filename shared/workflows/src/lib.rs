@@ -4,11 +4,15 @@ pub mod create_backup;
 pub mod drive_restore;
 pub mod evidence;
 pub mod flip_manifest;
+pub mod heal;
 pub mod inventory;
 pub mod invocation;
 #[cfg(test)]
 mod main_job;
 pub mod ports;
+pub mod prune_backups;
+pub mod standing;
+pub mod reread;
 pub mod store;
 #[cfg(any(test, feature = "twins"))]
 pub mod twins;

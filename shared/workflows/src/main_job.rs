@@ -1,9 +1,11 @@
 //! The main job on the twins: the four functions together, with events or without, doubled, shuffled, and killed after
 //! any call (DESIGN §1.8). What the local stack shows once and slowly, this shows everywhere and fast.
 
+mod choosing;
 mod endurance;
 mod protection;
 mod recovery;
+mod traps;
 
 use std::time::Duration;
 
@@ -14,21 +16,23 @@ use lifeboat_domain::keys::{Function, Key};
 use lifeboat_domain::ownership::Ownership;
 use lifeboat_domain::pointer::Pointer;
 use lifeboat_domain::restore::RestorePolicy;
-use lifeboat_domain::restore::run::ClosedRestore;
+use lifeboat_domain::restore::run::{ClosedRestore, OpenRestore, Phase, RestoreRun};
 use lifeboat_domain::runs::{Action, CloseOutcome, CreateRun, Request};
 
 use crate::invocation::Patience;
 use crate::ports::group::LifecycleState;
-use crate::ports::{Addresses, Bucket, Clock, Group, Hosts, Nodes};
+use crate::ports::{Addresses, Bucket, Clock, Deletes, Group, Hosts, Nodes};
 use crate::twins::{
     Call, Event, NodeHandle, PlannedPorts, READER_GROUP, WRITER_GROUP, World, for_each_crash_point, shuffled,
 };
-use crate::{create_backup, drive_restore, flip_manifest, store, verify_checksums};
+use crate::{create_backup, drive_restore, flip_manifest, prune_backups, store, verify_checksums};
 
 /// The ports of one invocation of any function.
 struct All<B, M, G, H, A, N, C>(drive_restore::World<B, M, G, H, A, N, C>);
 
-fn all(world: &World) -> All<impl Bucket, impl Bucket, impl Group, impl Hosts, impl Addresses, impl Nodes, impl Clock> {
+fn all(
+    world: &World,
+) -> All<impl Bucket + Deletes, impl Bucket, impl Group, impl Hosts, impl Addresses, impl Nodes, impl Clock> {
     All(drive_restore::World {
         bucket: world.bucket(),
         markers: world.bucket(),
@@ -42,7 +46,7 @@ fn all(world: &World) -> All<impl Bucket, impl Bucket, impl Group, impl Hosts, i
 
 fn planned(
     ports: PlannedPorts,
-) -> All<impl Bucket, impl Bucket, impl Group, impl Hosts, impl Addresses, impl Nodes, impl Clock> {
+) -> All<impl Bucket + Deletes, impl Bucket, impl Group, impl Hosts, impl Addresses, impl Nodes, impl Clock> {
     All(drive_restore::World {
         markers: ports.bucket.clone(),
         bucket: ports.bucket,
@@ -54,7 +58,7 @@ fn planned(
     })
 }
 
-impl<B: Bucket, M: Bucket, G: Group, H: Hosts, A: Addresses, N: Nodes, C: Clock> All<B, M, G, H, A, N, C> {
+impl<B: Bucket + Deletes, M: Bucket, G: Group, H: Hosts, A: Addresses, N: Nodes, C: Clock> All<B, M, G, H, A, N, C> {
     fn patience(&self) -> Patience {
         Patience { until: self.0.clock.now() + Duration::from_secs(40), poll: Duration::from_secs(2) }
     }
@@ -92,6 +96,7 @@ impl<B: Bucket, M: Bucket, G: Group, H: Hosts, A: Addresses, N: Nodes, C: Clock>
             Function::DriveRestore => {
                 let policy = drive_restore::Policy {
                     cluster: "weaviate".into(),
+                    bucket: World::BUCKET.into(),
                     group: World::GROUP.into(),
                     fixed_address: World::FIXED_ADDRESS.into(),
                     reader_group: READER_GROUP.into(),
@@ -100,6 +105,15 @@ impl<B: Bucket, M: Bucket, G: Group, H: Hosts, A: Addresses, N: Nodes, C: Clock>
                     restore: RestorePolicy { allow_empty_start: true, ..RestorePolicy::default() },
                 };
                 let _ = drive_restore::run(ports, &policy, hint, patience).await;
+            }
+            Function::PruneBackups => {
+                let ports = prune_backups::Ports { bucket: &ports.bucket, deletes: &ports.bucket, clock: &ports.clock };
+                let policy = prune_backups::PrunePolicy {
+                    bucket: World::BUCKET.into(),
+                    retention: Default::default(),
+                    every: Duration::from_secs(86_400),
+                };
+                let _ = prune_backups::run(&ports, &policy, hint, patience).await;
             }
         }
     }
@@ -176,6 +190,45 @@ fn mark(world: &World, dataset: &str) {
 
 async fn published(world: &World, after: u64) -> Pointer {
     tick_until(world, "a flip", async || pointer(world).await.filter(|p| p.sequence.0 > after)).await
+}
+
+/// Every closed restore, oldest first.
+async fn closed(world: &World) -> Vec<ClosedRestore> {
+    let mut closed = Vec::new();
+    for key in world.bucket().keys("runs/drive-restore/done/").iter().filter_map(|k| Key::parse(k)) {
+        closed.push(store::read::<ClosedRestore>(&world.bucket(), &key).await.unwrap().unwrap().value);
+    }
+    closed
+}
+
+/// The reason of the first replacement that is abandoned.
+async fn refusal(world: &World) -> String {
+    tick_until(world, "an abandoned replacement", async || {
+        closed(world).await.into_iter().find_map(|c| c.run.refusal)
+    })
+    .await
+}
+
+/// The open restore, once it is in this phase or past it.
+async fn reached(world: &World, phase: Phase) -> OpenRestore {
+    tick_until(world, &format!("{phase:?}"), async || {
+        // One turn at a time: whoever looks sees each phase.
+        let ports = all(world);
+        let patience = Patience { until: world.now(), poll: Duration::from_secs(2) };
+        let _ = ports.drive(&Hint::Tick, patience).await;
+        restore_run(world).await.open.filter(|open| open.phase >= phase)
+    })
+    .await
+}
+
+async fn restore_run(world: &World) -> RestoreRun {
+    let run = store::read(&world.bucket(), &Key::CurrentRun(Function::DriveRestore)).await.expect("it is readable");
+    run.map(|v| v.value).unwrap_or_default()
+}
+
+fn ask(world: &World, id: &str, action: Action) {
+    let key = Key::Request(action.function(), id.to_owned()).to_string();
+    world.bucket().put_raw(&key, encode(&Request { by: "ada".into(), reason: "to see it done".into(), action }));
 }
 
 fn data(node: &NodeHandle) -> String {

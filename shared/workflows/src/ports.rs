@@ -1,6 +1,7 @@
 //! What the workflows need of the world, in our own words. Adapters and in-memory twins pass the same contract.
 
 pub mod bucket;
+pub mod deletes;
 pub mod fault;
 pub mod group;
 pub mod hosts;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use bucket::Bucket;
+pub use deletes::Deletes;
 pub use fault::Fault;
 pub use group::Group;
 pub use hosts::{Addresses, Hosts};

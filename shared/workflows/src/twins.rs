@@ -17,6 +17,7 @@ mod bucket;
 mod calls;
 pub mod contract;
 mod crash;
+mod deletes;
 mod events;
 mod group;
 mod hosts;
@@ -24,6 +25,7 @@ mod node;
 mod objects;
 mod plan;
 mod settings;
+mod source;
 mod world;
 
 #[cfg(test)]

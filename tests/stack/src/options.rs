@@ -53,7 +53,7 @@ pub struct StackOptions {
 }
 
 /// The packages that the template's functions are built from.
-const FUNCTIONS: [&str; 4] = ["create-backup", "verify-checksums", "flip-manifest", "drive-restore"];
+const FUNCTIONS: [&str; 5] = ["create-backup", "verify-checksums", "flip-manifest", "drive-restore", "prune-backups"];
 
 impl Default for StackOptions {
     fn default() -> Self {

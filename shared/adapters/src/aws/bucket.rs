@@ -3,10 +3,13 @@
 //! What an answer means is decided here once: only `NoSuchKey` is absence, a refusal to look never is; ETags are
 //! opaque, always in their quotes; a condition that failed is looked into before it is called lost (facts: aws.md §5.2).
 
+mod copy;
+mod delete;
 mod list;
 mod mark;
 mod pinned;
 mod put;
+mod source;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectError;
@@ -15,18 +18,23 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::DateTime;
 use jiff::Timestamp;
+use lifeboat_domain::ids::Sha256Digest;
 use lifeboat_workflows::ports::bucket::{
-    Listed, ListedVersion, Page, Pinned, PutMode, PutOutcome, ReadOutcome, Stored, VersionMarker,
+    CopyOutcome, Listed, ListedVersion, Page, Pinned, PutMode, PutOutcome, ReadOutcome, Stored, VersionMarker,
 };
 use lifeboat_workflows::ports::fault::{Happened, Retry};
 use lifeboat_workflows::ports::{Bucket, Fault};
 
 use super::fault::{Call, code, status};
 
+pub use delete::S3Deletes;
+
 /// A bucket in S3, or in whatever `AWS_ENDPOINT_URL` names.
 #[derive(Debug, Clone)]
 pub struct S3Bucket {
     client: Client,
+    /// For the engine.
+    reads: Client,
     name: String,
     marks: mark::Marks,
 }
@@ -34,7 +42,7 @@ pub struct S3Bucket {
 impl S3Bucket {
     /// The bucket of this name.
     pub fn new(client: Client, name: &str) -> Self {
-        Self { client, name: name.to_owned(), marks: mark::Marks::new() }
+        Self { reads: source::reads(&client), client, name: name.to_owned(), marks: mark::Marks::new() }
     }
 
     /// The bucket's name.
@@ -118,6 +126,14 @@ impl Bucket for S3Bucket {
 
     async fn read(&self, object: &Pinned, offset: u64, length: u64) -> Result<ReadOutcome, Fault> {
         self.read_pinned(object, offset, length).await
+    }
+
+    async fn copy(&self, from: &Pinned, size_bytes: u64, to: &str) -> Result<CopyOutcome, Fault> {
+        self.copy_pinned(from, size_bytes, to).await
+    }
+
+    async fn stored_sha256(&self, object: &Pinned) -> Result<Option<Sha256Digest>, Fault> {
+        self.whole_sha256(object).await
     }
 }
 

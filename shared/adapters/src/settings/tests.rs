@@ -36,6 +36,8 @@ fn a_complete_environment_gives_every_function_its_settings_with_the_defaults() 
     assert_eq!(create.stall, Duration::from_secs(1_800));
     assert_eq!(create.backup_interval, Duration::from_secs(3_600));
     assert_eq!(create.markers, Markers { bucket: "ray-output".into(), prefix: "indexing/".into() });
+    let prune = PruneBackupsSettings::from_map(&complete()).unwrap();
+    assert_eq!(prune.retention, lifeboat_domain::retention::Policy::default());
     assert!(VerifyChecksumsSettings::from_map(&complete()).is_ok());
     assert!(FlipManifestSettings::from_map(&complete()).is_ok());
 }
@@ -138,6 +140,20 @@ fn the_template_gives_each_function_what_it_asks_for() {
             "CreateBackupFunction",
             asked::<CreateBackupSettings>(),
             optional(&[BACKUP_INTERVAL_MINUTES, STALL_MINUTES, POLL_INTERVAL_MS]),
+        ),
+        (
+            "PruneBackupsFunction",
+            asked::<PruneBackupsSettings>(),
+            optional(&[
+                KEEP_LAST,
+                KEEP_DAILY,
+                KEEP_WEEKLY,
+                KEEP_MONTHLY,
+                KEEP_PUBLISHED_MIN,
+                PRUNE_GRACE_HOURS,
+                EVIDENCE_RETENTION_DAYS,
+                POLL_INTERVAL_MS,
+            ]),
         ),
         ("VerifyChecksumsFunction", asked::<VerifyChecksumsSettings>(), optional(&[POLL_INTERVAL_MS])),
         ("FlipManifestFunction", asked::<FlipManifestSettings>(), optional(&[POLL_INTERVAL_MS])),

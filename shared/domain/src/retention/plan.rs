@@ -78,8 +78,12 @@ pub fn plan(world: &World, policy: &Policy, now: Timestamp) -> Result<Plan, Refu
             stay.get(id).map(|why| why.iter().map(Protection::to_string).collect()).unwrap_or_default();
         reasons.extend(wanted.get(id).map(|kept| format!("the policy keeps it as {}", kept.join(", "))));
         let act = if backup.data.is_none() {
-            let over = backup.deleted.is_some_and(|at| passed(at, policy.evidence, now));
-            (over && reasons.is_empty()).then_some(Act::DeleteEvidence)
+            match (backup.deleted, backup.tombstone) {
+                (Some(at), _) if passed(at, policy.evidence, now) && reasons.is_empty() => Some(Act::DeleteEvidence),
+                // Who deleted it died before saying so.
+                (None, Some(_)) => Some(Act::DeleteData),
+                (Some(_) | None, _) => None,
+            }
         } else if reasons.is_empty() {
             unneeded(backup, policy, now).filter(|act| *act != Act::DeleteData || !stood_on(world, id))
         } else {

@@ -224,12 +224,13 @@ proptest! {
         let losing = |act: &Act| matches!(act, Act::Bury { .. } | Act::DeleteData | Act::DeleteEvidence);
         for (id, act) in &plan.acts {
             let backup = world.backups.iter().find(|b| b.id == *id).unwrap();
-            prop_assert!(!(losing(act) && protected.contains_key(id)), "{id}: {act:?}");
-            if *act == Act::DeleteData {
+            prop_assert!(!(losing(act) && backup.data.is_some() && protected.contains_key(id)), "{id}: {act:?}");
+            prop_assert!(!(*act == Act::DeleteEvidence && protected.contains_key(id)), "{id}: {act:?}");
+            if *act == Act::DeleteData && backup.data.is_some() {
                 prop_assert!(backup.tombstone.is_some_and(|at| at <= days_ago(1)));
             }
             let stands = |b: &Backup| b.data.is_some() && b.manifest.as_ref().is_some_and(|k| k.base.as_ref() == Some(id));
-            prop_assert!(!(*act == Act::DeleteData && world.backups.iter().any(stands)), "{id} is a base");
+            prop_assert!(!(*act == Act::DeleteData && backup.data.is_some() && world.backups.iter().any(stands)), "{id} is a base");
         }
         let good = |b: &&Backup| b.data.is_some() && !b.excluded && b.manifest.as_ref().is_some_and(|k| k.published);
         let had = world.backups.iter().filter(good).count();

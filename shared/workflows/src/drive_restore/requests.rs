@@ -52,7 +52,8 @@ async fn act<P: Ports>(ports: &P, seen: &mut Seen, id: &str, request: &Request) 
         | Action::Rollback { .. }
         | Action::ResumeFlips
         | Action::Approve { .. }
-        | Action::Reject { .. } => {
+        | Action::Reject { .. }
+        | Action::Prune => {
             let owner = request.action.function().name();
             tracing::error!(
                 request.id = id,

@@ -135,7 +135,8 @@ async fn act(
         | Action::Verify { .. }
         | Action::Restore { .. }
         | Action::AllowEmptyStart
-        | Action::ResumeLaunches => Ok(Err("it is not flip-manifest's".to_owned())),
+        | Action::ResumeLaunches
+        | Action::Prune => Ok(Err("it is not flip-manifest's".to_owned())),
     }
 }
 
@@ -192,7 +193,8 @@ async fn pointer(
             | Action::Verify { .. }
             | Action::Restore { .. }
             | Action::AllowEmptyStart
-            | Action::ResumeLaunches => resume(&world, asked),
+            | Action::ResumeLaunches
+            | Action::Prune => resume(&world, asked),
         };
         let why = match decision {
             Decision::Flip(flip) => match publish(ports, policy, &seen, &flip, &proof).await? {

@@ -39,6 +39,12 @@ calls! {
     ListVersions = "list versions",
     /// `Bucket::read`, by key.
     Read = "read",
+    /// `Bucket::copy`, by the key of the copy.
+    Copy = "copy",
+    /// `Bucket::stored_sha256`, by key.
+    StoredSha256 = "look at the checksum of",
+    /// `Deletes::hide`, by the first key.
+    Hide = "hide",
     /// `Group::describe`.
     Describe = "describe group",
     /// `Group::heartbeat`, by instance.
@@ -105,6 +111,10 @@ calls! {
     StartRestore = "start restore",
     /// `Node::restore_status`.
     RestoreStatus = "restore status",
+    /// `Node::delete_class`.
+    DeleteClass = "delete class",
+    /// `Node::delete_alias`.
+    DeleteAlias = "delete alias",
     /// `Node::cancel_restore`.
     CancelRestore = "cancel restore",
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lifeboat_domain::expectations::EvidenceAdapter;
-use lifeboat_domain::ids::{BackupId, InstanceId, JobId};
+use lifeboat_domain::ids::{BackupId, InstanceId, JobId, Sha256Digest};
 use lifeboat_domain::weaviate::OperationStatus;
 
 use super::calls::Call;
 use crate::ports::bucket::{
-    Listed, ListedVersion, Page, Pinned, PutMode, PutOutcome, ReadOutcome, Stored, VersionMarker,
+    CopyOutcome, Listed, ListedVersion, Page, Pinned, PutMode, PutOutcome, ReadOutcome, Stored, VersionMarker,
 };
 use crate::ports::fault::{Happened, Retry};
 use crate::ports::group::{GroupState, Hook, HookAnswer, HookResult};
@@ -18,7 +18,7 @@ use crate::ports::hosts::{Agent, CommandId, CommandState, ExecutionId, Execution
 use crate::ports::node::{
     Accepted, Class, Equals, Hit, Meta, NodeError, NodeInfo, ObjectView, Place, Progress, Tenant,
 };
-use crate::ports::{Addresses, Bucket, Fault, Group, Hosts, Node, Nodes};
+use crate::ports::{Addresses, Bucket, Deletes, Fault, Group, Hosts, Node, Nodes};
 
 /// Where a plan strikes. Calls are numbered from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl FaultPlan {
         }
     }
 
-    async fn run<T, E: Marked>(
+    pub(super) async fn run<T, E: Marked>(
         &self,
         call: Call,
         subject: &str,
@@ -148,7 +148,7 @@ pub fn is_node_crash(error: &NodeError) -> bool {
     matches!(error, NodeError::Unknown { detail, .. } if *detail == Crashed.to_string())
 }
 
-trait Marked {
+pub(super) trait Marked {
     fn crashed(call: Call, subject: &str) -> Self;
     fn reply_lost(call: Call, subject: &str) -> Self;
 }
@@ -174,8 +174,8 @@ impl Marked for NodeError {
 /// A port under a [`FaultPlan`].
 #[derive(Debug, Clone)]
 pub struct Planned<P> {
-    port: P,
-    plan: FaultPlan,
+    pub(super) port: P,
+    pub(super) plan: FaultPlan,
 }
 
 impl<B: Bucket> Bucket for Planned<B> {
@@ -196,6 +196,18 @@ impl<B: Bucket> Bucket for Planned<B> {
     }
     async fn read(&self, object: &Pinned, offset: u64, length: u64) -> Result<ReadOutcome, Fault> {
         self.plan.run(Call::Read, &object.key, self.port.read(object, offset, length)).await
+    }
+    async fn copy(&self, from: &Pinned, size_bytes: u64, to: &str) -> Result<CopyOutcome, Fault> {
+        self.plan.run(Call::Copy, to, self.port.copy(from, size_bytes, to)).await
+    }
+    async fn stored_sha256(&self, object: &Pinned) -> Result<Option<Sha256Digest>, Fault> {
+        self.plan.run(Call::StoredSha256, &object.key, self.port.stored_sha256(object)).await
+    }
+}
+
+impl<D: Deletes> Deletes for Planned<D> {
+    async fn hide(&self, keys: &[String]) -> Result<(), Fault> {
+        self.plan.run(Call::Hide, super::deletes::subject(keys), self.port.hide(keys)).await
     }
 }
 
@@ -324,11 +336,22 @@ impl<N: Node> Node for Planned<N> {
     async fn cancel_backup(&self, id: &BackupId) -> Result<(), NodeError> {
         self.plan.run(Call::CancelBackup, id.as_str(), self.port.cancel_backup(id)).await
     }
-    async fn start_restore(&self, id: &BackupId, include: &[String]) -> Result<Accepted, NodeError> {
-        self.plan.run(Call::StartRestore, id.as_str(), self.port.start_restore(id, include)).await
+    async fn start_restore_at(
+        &self,
+        id: &BackupId,
+        include: &[String],
+        path: Option<&str>,
+    ) -> Result<Accepted, NodeError> {
+        self.plan.run(Call::StartRestore, id.as_str(), self.port.start_restore_at(id, include, path)).await
     }
-    async fn restore_status(&self, id: &BackupId) -> Result<Progress, NodeError> {
-        self.plan.run(Call::RestoreStatus, id.as_str(), self.port.restore_status(id)).await
+    async fn restore_status_at(&self, id: &BackupId, path: Option<&str>) -> Result<Progress, NodeError> {
+        self.plan.run(Call::RestoreStatus, id.as_str(), self.port.restore_status_at(id, path)).await
+    }
+    async fn delete_class(&self, class: &str) -> Result<(), NodeError> {
+        self.plan.run(Call::DeleteClass, class, self.port.delete_class(class)).await
+    }
+    async fn delete_alias(&self, alias: &str) -> Result<(), NodeError> {
+        self.plan.run(Call::DeleteAlias, alias, self.port.delete_alias(alias)).await
     }
     async fn cancel_restore(&self, id: &BackupId) -> Result<(), NodeError> {
         self.plan.run(Call::CancelRestore, id.as_str(), self.port.cancel_restore(id)).await

@@ -353,6 +353,7 @@ pub(crate) fn logical(function: Function) -> &'static str {
         Function::VerifyChecksums => "VerifyChecksums",
         Function::FlipManifest => "FlipManifest",
         Function::DriveRestore => "DriveRestore",
+        Function::PruneBackups => "PruneBackups",
     }
 }
 

@@ -56,6 +56,7 @@ async fn each_key_starts_its_function_and_no_other_and_most_keys_start_none() {
             ("requests/verify-checksums/r1.json".to_owned(), only("verify-checksums")),
             ("requests/flip-manifest/r1.json".to_owned(), only("flip-manifest")),
             ("requests/drive-restore/r1.json".to_owned(), only("drive-restore")),
+            ("requests/prune-backups/r1.json".to_owned(), only("prune-backups")),
             (format!("{id}/weaviate-0/Article/chunk-1"), none()),
             (format!("{id}/weaviate-0/backup.json"), none()),
             (format!("{id}/restore_config.json"), none()),
