@@ -89,6 +89,11 @@ impl Collection {
         self.definition.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Changes the definition as a whole, or not at all.
+    pub(crate) fn redefine(&self, how: impl FnOnce(&mut Value) -> Result<(), Refusal>) -> Result<(), Refusal> {
+        how(&mut self.definition.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The class's sharding state with its shards as they are now.
     pub(crate) fn sharding_state(&self, node: &str) -> Value {
         let mut state = self.sharding.clone();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::collection::Collection;
 use crate::errors::Refusal;
-use crate::schema;
+use crate::{references, schema};
 
 /// All that the node stores.
 #[derive(Debug)]
@@ -92,6 +92,7 @@ impl Db {
     /// Creates a class from what a client sent.
     pub(crate) fn create_class(&self, sent: Value) -> Result<Value, Refusal> {
         let definition = schema::complete(sent)?;
+        references::check_definition(&definition, |name| self.class(name).is_some())?;
         let name = definition["class"].as_str().unwrap_or_default().to_owned();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(similar) = state.classes.keys().find(|known| known.to_lowercase() == name.to_lowercase()) {

@@ -2,7 +2,7 @@
 //!
 //! It takes the real server's command line and environment, keeps its data on disk, and reads and writes backups in
 //! Weaviate's own layout. It is **not** Weaviate: `gitHash` in `/v1/nodes` is `lifeboat-double`, which no real server
-//! can report. It has no gRPC: port 50051 stays closed, so a client that wants it is refused loudly. What goes wrong on
+//! can report. It has no gRPC: the gRPC port answers every call with UNIMPLEMENTED (`grpc.rs`). What goes wrong on
 //! purpose is listed in `knobs.rs`.
 
 mod auth;
@@ -13,10 +13,13 @@ mod config_file;
 mod db;
 mod errors;
 mod graphql;
+mod grpc;
 mod http;
 mod knobs;
 mod mode;
+mod names;
 mod objects;
+mod references;
 mod schema;
 mod search;
 mod shard;
@@ -69,6 +72,12 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listen on {host}:{}", flags.port))?;
     let address = listener.local_addr()?;
+    let grpc =
+        grpc::listen(host, grpc::port(std::env::var("GRPC_PORT").ok().as_deref()).map_err(|error| anyhow!(error))?);
+    if let Some(grpc) = grpc.await.map_err(|error| anyhow!(error))? {
+        eprintln!("lifeboat-node: gRPC is not played; every call is refused at {}", grpc.local_addr()?);
+        tokio::spawn(grpc::refuse(grpc));
+    }
     let log = knobs.access_log.as_deref().map(AccessLog::open).transpose().context("open access log")?;
     let app = Arc::new(App {
         address,

@@ -31,6 +31,8 @@ pub(crate) fn complete(mut class: Value) -> Result<Value, Refusal> {
     if properties.is_null() {
         *properties = json!([]);
     }
+    crate::names::class(map)?;
+    let properties = &mut map["properties"];
     for property in properties.as_array_mut().into_iter().flatten() {
         complete_property(property)?;
     }
@@ -141,7 +143,10 @@ fn complete_property(property: &mut Value) -> Result<(), Refusal> {
         )));
     }
     let text = matches!(data_type.as_str(), "text" | "text[]");
-    map.insert("dataType".to_owned(), json!([data_type]));
+    // A reference may be to one of several classes; everything else is of one type.
+    if data_type.starts_with(|first: char| !first.is_ascii_uppercase()) {
+        map.insert("dataType".to_owned(), json!([data_type]));
+    }
     map.entry("indexFilterable").or_insert(json!(true));
     map.entry("indexRangeFilters").or_insert(json!(false));
     map.entry("indexSearchable").or_insert(json!(text));

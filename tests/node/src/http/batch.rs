@@ -15,10 +15,9 @@ use super::{App, Shared, body};
 use crate::collection::Collection;
 use crate::errors::Refusal;
 use crate::objects::{Incoming, Object, ObjectId, View};
-use crate::schema;
 use crate::shard::Shard;
 use crate::tenants::Activity;
-use crate::times;
+use crate::{names, references, schema, times};
 
 #[derive(Debug, Deserialize)]
 struct Batch {
@@ -67,7 +66,7 @@ pub(crate) fn route(app: &App, incoming: Incoming) -> Result<Routed, Refusal> {
     if name.is_empty() {
         return Err(Refusal::unprocessable("invalid object: the given class is empty"));
     }
-    let properties = incoming.properties.unwrap_or_default();
+    let mut properties = incoming.properties.unwrap_or_default();
     let class = match app.db.class(&name) {
         Some(class) => class,
         None if app.config.auto_schema => {
@@ -86,17 +85,17 @@ pub(crate) fn route(app: &App, incoming: Incoming) -> Result<Routed, Refusal> {
     if app.config.auto_schema && class.learn(&properties) {
         app.db.save()?;
     }
-    schema::fits(&class.definition(), &properties)?;
+    let definition = class.definition();
+    schema::fits(&definition, &properties)?;
+    references::complete(&app.db, &definition, &mut properties)
+        .map_err(|refusal| Refusal::unprocessable(format!("invalid object: {}", refusal.message())))?;
     let id = match incoming.id.as_deref().filter(|id| !id.is_empty()) {
         None => ObjectId::random(),
         Some(text) => {
             text.parse().map_err(|()| Refusal::unprocessable(format!("invalid UUID length: {}", text.len())))?
         }
     };
-    let mut vectors: BTreeMap<String, Vec<f32>> = incoming.vectors.unwrap_or_default();
-    if let Some(vector) = incoming.vector.filter(|vector| !vector.is_empty()) {
-        vectors.insert(String::new(), vector);
-    }
+    let vectors = names::vectors(&definition, incoming.vector, incoming.vectors)?;
     let tenant = incoming.tenant.filter(|tenant| !tenant.is_empty());
     if class.partitioned
         && let Some(name) = &tenant
@@ -175,8 +174,7 @@ pub(crate) async fn objects(State(app): Shared, headers: HeaderMap, bytes: Bytes
                 Ok(item) => routed.push(item),
                 Err(refusal) => {
                     let mut answer = shown;
-                    answer["result"] =
-                        json!({"errors": {"error": [{"message": refusal.message()}]}, "status": "FAILED"});
+                    answer["result"] = json!({"errors": {"error": [{"message": references::in_batch(refusal.message())}]}, "status": "FAILED"});
                     refused.insert(at, answer);
                 }
             }

@@ -4,6 +4,7 @@ pub(crate) mod access_log;
 pub(crate) mod backups;
 pub(crate) mod batch;
 pub(crate) mod body;
+pub(crate) mod evolve;
 pub(crate) mod objects;
 pub(crate) mod schema;
 pub(crate) mod search;
@@ -52,7 +53,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/meta", get(system::meta))
         .route("/v1/nodes", get(system::nodes))
         .route("/v1/schema", get(schema::list).post(schema::create))
-        .route("/v1/schema/{class}", get(schema::read).delete(schema::delete))
+        .route("/v1/schema/{class}", get(schema::read).put(evolve::update_class).delete(schema::delete))
+        .route("/v1/schema/{class}/properties", post(evolve::add_property))
+        .route("/v1/schema/{class}/tenants/{tenant}", get(evolve::tenant))
         .route("/v1/schema/{class}/shards", get(schema::shards))
         .route(
             "/v1/schema/{class}/tenants",
@@ -63,7 +66,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/objects", get(objects::list).post(objects::create))
         .route(
             "/v1/objects/{class}/{id}",
-            get(objects::read).head(objects::head).put(objects::replace).delete(objects::delete),
+            get(objects::read).head(objects::head).put(objects::replace).patch(evolve::merge).delete(objects::delete),
+        )
+        .route(
+            "/v1/objects/{class}/{id}/references/{property}",
+            post(evolve::add_reference).put(evolve::set_references).delete(evolve::remove_reference),
         )
         .route("/v1/batch/objects", post(batch::objects))
         .route("/v1/graphql", post(search::graphql))

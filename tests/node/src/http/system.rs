@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{App, Shared, body};
 use crate::errors::Refusal;
+use crate::names;
 use crate::tenants::Activity;
 use crate::version::GIT_HASH;
 
@@ -68,6 +69,7 @@ pub(crate) async fn nodes(State(app): Shared, uri: Uri) -> Result<Json<Value>, R
 fn shards(app: &App) -> Vec<Value> {
     let mut list = Vec::new();
     for class in app.db.classes() {
+        let compressed = names::is_compressed(&class.definition());
         for slot in class.slots().values().filter(|slot| slot.activity() == Activity::Active) {
             let shard = slot.loaded();
             list.push(json!({
@@ -76,7 +78,7 @@ fn shards(app: &App) -> Vec<Value> {
                 "objectCount": shard.as_ref().map_or(0, |shard| shard.flushed()),
                 "vectorIndexingStatus": if shard.is_some() { "READY" } else { "LAZY_LOADING" },
                 "vectorQueueLength": 0,
-                "compressed": false,
+                "compressed": compressed,
                 "loaded": shard.is_some(),
                 "asyncReplicationStatus": if shard.is_some() { json!([]) } else { Value::Null },
                 "numberOfReplicas": 1,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{App, Shared, body};
 use crate::collection::Collection;
 use crate::errors::Refusal;
+use crate::names;
 use crate::tenants::Activity;
 
 /// A tenant as a client sends it.
@@ -59,13 +60,8 @@ pub(crate) async fn create(
     let sent: Vec<Sent> = body::json(&headers, &bytes)?;
     let class = partitioned(&app, &class)?;
     let mut added = Vec::new();
-    for tenant in &sent {
-        let valid = !tenant.name.is_empty()
-            && tenant.name.len() <= 64
-            && tenant.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        if !valid {
-            return Err(Refusal::unprocessable(format!("tenant name {:?} is not valid", tenant.name)));
-        }
+    for (at, tenant) in sent.iter().enumerate() {
+        names::tenant(at, &tenant.name)?;
         let activity = activity(&app, tenant)?;
         if activity == Activity::Offloaded {
             return Err(Refusal::unprocessable(format!("tenant {:?} cannot be created as OFFLOADED", tenant.name)));

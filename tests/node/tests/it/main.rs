@@ -7,4 +7,5 @@ mod backups;
 mod data;
 mod faults;
 mod harness;
+mod rich;
 mod startup;

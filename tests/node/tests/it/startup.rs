@@ -88,7 +88,10 @@ async fn read_only_comes_with_the_overrides_file_leaks_and_goes_with_a_mistyped_
     let (status, _) = node.post("//v1/schema", json!({"class": "Leak"})).await;
     assert_eq!(status, 200, "two slashes pass, as on the real server");
     assert_eq!(node.get("/v1/schema/Leak").await.0, 200);
-    std::fs::write(&overrides, "operational_mode: readonly\n").unwrap();
+    // Renamed into place: a file that is being written is empty for a moment, which means the default mode.
+    let aside = scratch.sub("overrides.new");
+    std::fs::write(&aside, "operational_mode: readonly\n").unwrap();
+    std::fs::rename(&aside, &overrides).unwrap();
     for _ in 0..500 {
         if node.post("/v1/schema", json!({"class": "A"})).await.0 == 200 {
             assert_eq!(node.get("/v1/nodes").await.1["nodes"][0]["operationalMode"], "readonly");

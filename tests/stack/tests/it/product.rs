@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use lifeboat_stack::{Functions, Node, Silent, Stack, StackOptions};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::small::{SOON, file, instance_in};
 
@@ -106,7 +107,7 @@ async fn the_products_template_deploys_and_its_host_script_starts_a_node_that_ca
     Ok(())
 }
 
-/// Two nodes cannot both have port 50051 of this computer, so each has one of its own, and the double leaves it to the test.
+/// Two nodes cannot both have port 50051 of this computer, so each has one of its own, where the double refuses every call.
 async fn the_fixed_address_leads_to_the_grpc_port_that_stands_for_50051(
     stack: &Stack,
     id: &str,
@@ -115,19 +116,27 @@ async fn the_fixed_address_leads_to_the_grpc_port_that_stands_for_50051(
 ) -> Result<()> {
     let port = environment.split('\0').find_map(|v| v.strip_prefix("GRPC_PORT=")).context("GRPC_PORT")?;
     assert_ne!(port, "50051");
-    let listener = TcpListener::bind((own, port.parse()?)).await?;
+    ensure!(speaks_http_2(TcpStream::connect((own, port.parse()?)).await?).await?, "the double's own gRPC port");
     let eni = stack.output("NetworkInterfaceId")?;
     let attach = json!({"NetworkInterfaceId": eni, "InstanceId": id, "DeviceIndex": 1});
     let attached = stack.call("ec2", "attach_network_interface", attach).await??;
     stack
         .wait_for("the fixed address", SOON, || async {
-            Ok(TcpStream::connect((stack.fixed_address(), 50051)).await.is_ok().then_some(()))
+            let Ok(connection) = TcpStream::connect((stack.fixed_address(), 50051)).await else { return Ok(None) };
+            Ok(speaks_http_2(connection).await?.then_some(()))
         })
         .await?;
-    tokio::time::timeout(SOON, listener.accept()).await.context("nobody came by")??;
     let detach = json!({"AttachmentId": attached["AttachmentId"]});
     stack.call("ec2", "detach_network_interface", detach).await??;
     Ok(())
+}
+
+/// Whether the other side answers HTTP/2's preface with its settings.
+async fn speaks_http_2(mut connection: TcpStream) -> Result<bool> {
+    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
+    let mut frame = [0; 9];
+    let read = tokio::time::timeout(SOON, connection.read_exact(&mut frame)).await;
+    Ok(read.is_ok_and(|read| read.is_ok()) && frame[3] == 4)
 }
 
 #[tokio::test(flavor = "multi_thread")]
