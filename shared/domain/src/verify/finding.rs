@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
-use crate::ids::BackupId;
+use crate::ids::{BackupId, Sha256Digest};
 
 /// Something that keeps a backup from being proof.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
@@ -48,6 +48,42 @@ pub enum Finding {
         key: String,
         /// Its version.
         found: String,
+    },
+    /// The descriptors of one backup disagree about it.
+    #[error("{key} has {what} {found:?}, backup_config.json has {expected:?}; take another backup")]
+    DescriptorsDisagree {
+        /// The node's descriptor.
+        key: String,
+        /// In what.
+        what: String,
+        /// What the node's says.
+        found: String,
+        /// What the global one says.
+        expected: String,
+    },
+    /// A chunk is said to hold a shard that the class does not have.
+    #[error("{key}: a chunk of class {class} holds shard {shard}, which the class does not have; take another backup")]
+    ShardUnknown {
+        /// The node's descriptor.
+        key: String,
+        /// The class.
+        class: String,
+        /// The shard.
+        shard: String,
+    },
+    /// A backup that this one builds on is not there.
+    #[error("the backup builds on {base}, of which there is nothing left; take a full backup")]
+    BaseMissing {
+        /// The base's id.
+        base: String,
+    },
+    /// An object of a backup that this one builds on is missing or empty.
+    #[error("{key}, which the backup takes from the one that it builds on, is {}; take a full backup", if *.empty { "empty" } else { "missing" })]
+    BaseObjectMissing {
+        /// The object.
+        key: String,
+        /// It is there, without a byte.
+        empty: bool,
     },
     /// The backup needs another one.
     #[error("incremental_not_supported: the backup builds on {base}; take a full backup")]
@@ -158,8 +194,9 @@ pub enum Finding {
     },
     /// An object larger than one invocation can read.
     #[error(
-        "{key} has {size_bytes} bytes, more than the {size_bytes_max} that one invocation reads; \
-         set BACKUP_SPLIT_FILE_SIZE=256MiB on the node and take another backup"
+        "{key} has {size_bytes} bytes, more than the {size_bytes_max} that one invocation reads in its time; \
+         set BACKUP_SPLIT_FILE_SIZE=256MiB on the node and take another backup, or raise VerifyRateMiB if the function \
+         reads faster"
     )]
     ObjectTooLarge {
         /// The object.
@@ -205,6 +242,27 @@ pub enum Finding {
         /// Bytes that came.
         received_bytes: u64,
     },
+    /// Every byte may be there, but a restore would not read it.
+    #[error("a restore would refuse it, {findings} findings, first: {first}")]
+    RestoreRefuses {
+        /// What T0 found, in number.
+        findings: u64,
+        /// The first of it.
+        first: String,
+    },
+    /// The bytes are not those that the catalogue has.
+    #[error(
+        "{key} reads as SHA-256 {computed}, the catalogue has {recorded}, twice: its bytes changed at rest; \
+         do not restore from this backup, report it to AWS, and take another"
+    )]
+    Sha256Differs {
+        /// The object.
+        key: String,
+        /// The catalogue's digest.
+        recorded: Sha256Digest,
+        /// What its bytes give.
+        computed: Sha256Digest,
+    },
     /// The bytes are not those that were uploaded.
     #[error(
         "{key} reads as ETag {computed}, S3 recorded {recorded} at the upload, twice: its bytes changed at rest; \
@@ -216,6 +274,21 @@ pub enum Finding {
         /// The ETag listed.
         recorded: String,
         /// The ETag of the bytes read.
+        computed: String,
+    },
+    /// The bytes read are not those whose checksum S3 computed when they were written.
+    #[error(
+        "{key} reads as {algorithm} {computed}, S3 recorded {recorded} at the upload, twice: its bytes changed at rest; \
+         take another backup and report it to AWS"
+    )]
+    ChecksumDiffers {
+        /// The object.
+        key: String,
+        /// By which algorithm.
+        algorithm: String,
+        /// The checksum recorded, in hex.
+        recorded: String,
+        /// That of the bytes read.
         computed: String,
     },
     /// A part file does not answer its shard.

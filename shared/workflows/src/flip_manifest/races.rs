@@ -1,5 +1,6 @@
 //! Death at every call, and several invocations at once.
 
+use lifeboat_engine::{Answer, Ask, Description, Listing, Opened, ReadFault, Source};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,13 +8,15 @@ use lifeboat_domain::Timestamp;
 use lifeboat_domain::document::decode;
 use lifeboat_domain::event::Hint;
 use lifeboat_domain::flip::RequestOutcome;
+use lifeboat_domain::ids::Sha256Digest;
 use lifeboat_domain::keys::Key;
 use lifeboat_domain::pointer::Pointer;
 use lifeboat_domain::runs::Action;
 
 use crate::inventory::list_all;
 use crate::ports::bucket::{
-    Listed, ListedVersion, Page, Pinned, PutMode, PutOutcome, ReadOutcome, Stored, VersionContent, VersionMarker,
+    CopyOutcome, Listed, ListedVersion, Page, Pinned, PutMode, PutOutcome, ReadOutcome, Stored, VersionContent,
+    VersionMarker,
 };
 use crate::ports::{Bucket, Fault};
 use crate::twins::{BucketTwin, World, for_each_crash_point};
@@ -152,6 +155,31 @@ impl Bucket for Yielding {
     async fn read(&self, object: &Pinned, offset: u64, length: u64) -> Result<ReadOutcome, Fault> {
         self.others_first().await;
         self.bucket.read(object, offset, length).await
+    }
+    async fn copy(&self, from: &Pinned, size_bytes: u64, to: &str) -> Result<CopyOutcome, Fault> {
+        self.others_first().await;
+        self.bucket.copy(from, size_bytes, to).await
+    }
+    async fn stored_sha256(&self, object: &Pinned) -> Result<Option<Sha256Digest>, Fault> {
+        self.others_first().await;
+        self.bucket.stored_sha256(object).await
+    }
+}
+
+impl Source for Yielding {
+    type Body = <BucketTwin as Source>::Body;
+
+    async fn describe(&self, object: &Pinned) -> Result<Answer<Description>, ReadFault> {
+        self.others_first().await;
+        self.bucket.describe(object).await
+    }
+    async fn open(&self, object: &Pinned, ask: Ask) -> Result<Answer<Opened<Self::Body>>, ReadFault> {
+        self.others_first().await;
+        self.bucket.open(object, ask).await
+    }
+    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Listing, ReadFault> {
+        self.others_first().await;
+        self.bucket.page(prefix, after).await
     }
 }
 

@@ -1,12 +1,16 @@
 //! The bucket: compare-and-swap on small documents, listings, and reads pinned to a version.
 
 use jiff::Timestamp;
+use lifeboat_domain::ids::Sha256Digest;
+use lifeboat_engine::Source;
 
 use super::Fault;
 
+pub use lifeboat_engine::Pinned;
+
 /// An S3 bucket as the workflows use it. Reads and listings are strongly consistent, a put is all or nothing
-/// (facts: aws.md §5.1).
-pub trait Bucket: Send + Sync {
+/// (facts: aws.md §5.1). Every bucket is a [`Source`] too: that is how objects are read in full.
+pub trait Bucket: Source {
     /// The current object, or `None` when there is none. An object over `limit_bytes` is a [`Fault`] that never
     /// retries: nothing of ours is that large.
     fn get(&self, key: &str, limit_bytes: u64) -> impl Future<Output = Result<Option<Stored>, Fault>> + Send;
@@ -39,6 +43,15 @@ pub trait Bucket: Send + Sync {
         offset: u64,
         length: u64,
     ) -> impl Future<Output = Result<ReadOutcome, Fault>> + Send;
+
+    /// Copies exactly this version, of this many bytes, inside the store and over whatever is under `to`. All or
+    /// nothing: `to` is the old object or the whole copy.
+    fn copy(&self, from: &Pinned, size_bytes: u64, to: &str)
+    -> impl Future<Output = Result<CopyOutcome, Fault>> + Send;
+
+    /// The SHA-256 that the store itself computed over all bytes of exactly this version. `None` when it holds none, or
+    /// only one of parts, or when that version is not there.
+    fn stored_sha256(&self, object: &Pinned) -> impl Future<Output = Result<Option<Sha256Digest>, Fault>> + Send;
 }
 
 /// An object with its bytes.
@@ -137,17 +150,6 @@ pub struct Page<T> {
     pub more: bool,
 }
 
-/// An object pinned for reading.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pinned {
-    /// Its key.
-    pub key: String,
-    /// Its ETag; a mismatch is [`ReadOutcome::Changed`].
-    pub etag: String,
-    /// Its version, absent on a store without versions.
-    pub version_id: Option<String>,
-}
-
 /// How a pinned read ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadOutcome {
@@ -162,4 +164,22 @@ pub enum ReadOutcome {
         /// Bytes that came.
         received_bytes: u64,
     },
+}
+
+/// How a copy ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyOutcome {
+    /// The copy is there.
+    Copied {
+        /// Its ETag; not the source's, where that came of an upload in parts.
+        etag: String,
+        /// Its version, absent on a store without versions.
+        version_id: Option<String>,
+        /// The SHA-256 that the store computed over all its bytes; `None` when it computes none, as for a copy in parts.
+        sha256: Option<Sha256Digest>,
+    },
+    /// The source is another object now.
+    Changed,
+    /// The source is not there.
+    Missing,
 }

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use lifeboat_engine::{Again, ReadFault};
+
 /// A call failed. It says what was tried, whether it may have happened all the same, and whether trying again helps.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} {subject} failed")]
@@ -49,5 +51,17 @@ impl Fault {
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
         Self { step, subject: subject.into(), happened, retry, source: source.into() }
+    }
+}
+
+impl From<Fault> for ReadFault {
+    fn from(fault: Fault) -> Self {
+        let again = match fault.retry {
+            Retry::Yes => Again::Soon,
+            Retry::Throttled => Again::Slower,
+            Retry::No => Again::Never,
+        };
+        let what = fault.to_string();
+        Self::from_source(what, again, fault.source)
     }
 }

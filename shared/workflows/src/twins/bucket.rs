@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use lifeboat_domain::ids::Sha256Digest;
 
 use super::calls::Call;
 use super::events::Effect;
-use super::objects::{Current, etag_of, multipart_etag_of};
+use super::objects::{Current, Store, Version, etag_of, multipart_etag_of};
 use super::world::Inner;
 use super::{Event, World};
 use crate::ports::bucket::{
-    Listed, ListedVersion, Page, Pinned, PutMode, PutOutcome, ReadOutcome, Stored, VersionContent, VersionMarker,
+    CopyOutcome, Listed, ListedVersion, Page, Pinned, PutMode, PutOutcome, ReadOutcome, Stored, VersionContent,
+    VersionMarker,
 };
 use crate::ports::fault::{Happened, Retry};
 use crate::ports::{Bucket, Fault};
@@ -89,7 +91,7 @@ impl BucketTwin {
         self.world.lock().store(&self.name).keys.get(key).map_or(0, Vec::len)
     }
 
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         call: Call,
         subject: &str,
@@ -170,6 +172,7 @@ impl Bucket for BucketTwin {
             }
             let etag = etag_of(&body);
             let version = inner.write_object(&self.name, key, body, etag.clone());
+            inner.store(&self.name).keep_sha256(key);
             Ok(PutOutcome::Written { etag, version_id: versioned.then_some(version) })
         })
         .await
@@ -225,12 +228,7 @@ impl Bucket for BucketTwin {
         self.call(Call::Read, &object.key, |inner| {
             let short = inner.take_short_read(&object.key);
             let store = inner.store(&self.name);
-            let versions = store.keys.get(&object.key).map_or(&[][..], Vec::as_slice);
-            let found = match &object.version_id {
-                Some(id) => versions.iter().find(|v| v.id == *id),
-                None => versions.last(),
-            };
-            let Some((version, body)) = found.and_then(|v| Some((v, v.body.as_ref()?))) else {
+            let Some((version, body)) = found(store, object) else {
                 return Ok(ReadOutcome::Missing);
             };
             if version.etag != object.etag {
@@ -248,9 +246,49 @@ impl Bucket for BucketTwin {
         })
         .await
     }
+
+    async fn copy(&self, from: &Pinned, _: u64, to: &str) -> Result<CopyOutcome, Fault> {
+        self.call(Call::Copy, to, |inner| {
+            let (versioned, whole_max) = (inner.settings.versioned, inner.settings.whole_copy_bytes_max);
+            let Some((version, body)) = found(inner.store(&self.name), from) else {
+                return Ok(CopyOutcome::Missing);
+            };
+            if version.etag != from.etag {
+                return Ok(CopyOutcome::Changed);
+            }
+            let body = body.to_vec();
+            let whole = body.len() as u64 <= whole_max;
+            let etag = if whole { etag_of(&body) } else { multipart_etag_of(&body) };
+            let sha256 = whole.then(|| Sha256Digest::of(&body));
+            let version = inner.write_object(&self.name, to, body, etag.clone());
+            if whole {
+                inner.store(&self.name).keep_sha256(to);
+            }
+            Ok(CopyOutcome::Copied { etag, version_id: versioned.then_some(version), sha256 })
+        })
+        .await
+    }
+
+    async fn stored_sha256(&self, object: &Pinned) -> Result<Option<Sha256Digest>, Fault> {
+        self.call(Call::StoredSha256, &object.key, |inner| {
+            let found = found(inner.store(&self.name), object).filter(|(version, _)| version.etag == object.etag);
+            Ok(found.and_then(|(version, _)| version.sha256.clone()))
+        })
+        .await
+    }
 }
 
-fn listed_version(key: &str, version: &super::objects::Version, is_latest: bool, versioned: bool) -> ListedVersion {
+/// The object that a pin names by its version; without one, the current one.
+pub(super) fn found<'s>(store: &'s Store, object: &Pinned) -> Option<(&'s Version, &'s Arc<Vec<u8>>)> {
+    let versions = store.keys.get(&object.key).map_or(&[][..], Vec::as_slice);
+    let found = match &object.version_id {
+        Some(id) => versions.iter().find(|v| v.id == *id),
+        None => versions.last(),
+    };
+    found.and_then(|v| Some((v, v.body.as_ref()?)))
+}
+
+fn listed_version(key: &str, version: &Version, is_latest: bool, versioned: bool) -> ListedVersion {
     let last_modified: Timestamp = version.last_modified;
     ListedVersion {
         key: key.to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lifeboat_domain::ids::hex;
+use lifeboat_domain::ids::{Sha256Digest, hex};
 use md5::{Digest as _, Md5};
 
 /// The part size with which Weaviate uploads chunks, in bytes (facts: weaviate.md §2.6).
@@ -36,6 +36,8 @@ pub(super) struct Version {
     pub(super) body: Option<Arc<Vec<u8>>>,
     pub(super) etag: String,
     pub(super) last_modified: Timestamp,
+    /// The SHA-256 over all bytes as they were written, where the writer asked the store for one.
+    pub(super) sha256: Option<Sha256Digest>,
 }
 
 /// A bucket's contents: each key's versions, oldest first.
@@ -77,6 +79,13 @@ impl Store {
         }
     }
 
+    /// Keeps the SHA-256 of the current object, as for a write that asked for one.
+    pub(super) fn keep_sha256(&mut self, key: &str) {
+        if let Some(version) = self.keys.get_mut(key).and_then(|versions| versions.last_mut()) {
+            version.sha256 = version.body.as_ref().map(|body| Sha256Digest::of(body));
+        }
+    }
+
     fn push(&mut self, key: &str, body: Option<Arc<Vec<u8>>>, etag: String, now: Timestamp, versioned: bool) -> String {
         self.minted += 1;
         // Opaque, and not in the order of time, as S3's are not.
@@ -86,7 +95,7 @@ impl Store {
         if !versioned {
             versions.clear();
         }
-        versions.push(Version { id: id.clone(), body, etag, last_modified });
+        versions.push(Version { id: id.clone(), body, etag, last_modified, sha256: None });
         id
     }
 

@@ -13,6 +13,8 @@ pub struct Settings {
     pub page_size: usize,
     /// Whether buckets keep versions.
     pub versioned: bool,
+    /// The largest object that is copied in one piece, and so with a SHA-256 of all its bytes.
+    pub whole_copy_bytes_max: u64,
     /// Whether a put whose condition fails, but whose very bytes are there already, is `Written` instead of `Lost`. False
     /// is what the S3 adapter does, by the mark that each write leaves; true is an adapter that only compares bytes, with
     /// which two writers of equal bytes both believe that they won. Workflows must bear both.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub terminated_listed: Duration,
     /// From a send until the command can be seen and starts.
     pub command_visible_after: Duration,
+    /// Free bytes of a host's data volume, as it reports them.
+    pub free_bytes: u64,
     /// How long a Prepare takes.
     pub prepare_takes: Duration,
     /// How long a Probe takes.
@@ -90,6 +94,7 @@ impl Default for Settings {
             call_takes: Duration::from_millis(10),
             page_size: 1000,
             versioned: true,
+            whole_copy_bytes_max: 5 << 30,
             identical_put_counts_as_written: false,
             boot_takes: Duration::from_secs(5),
             agent_takes: Duration::from_secs(30),
@@ -102,6 +107,7 @@ impl Default for Settings {
             agent_stale: Duration::from_secs(300),
             terminated_listed: Duration::from_secs(60),
             command_visible_after: Duration::from_secs(1),
+            free_bytes: 200 << 30,
             prepare_takes: Duration::from_secs(20),
             probe_takes: Duration::from_secs(1),
             command_timeout: Duration::from_secs(7200),

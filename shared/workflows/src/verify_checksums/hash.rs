@@ -1,16 +1,19 @@
-//! Reading a shard: every object in full, at its pinned version, SHA-256 of each, and its ETag recomputed.
+//! Reading a shard by the engine: every object in full, at its pinned version, SHA-256 of each, held to the checksum
+//! that S3 recorded or, where it has none of the whole, to the ETag.
+
+use std::collections::BTreeMap;
 
 use futures::StreamExt as _;
-use lifeboat_domain::ids::{Sha256Digest, hex};
+use lifeboat_domain::ids::Sha256Digest;
 use lifeboat_domain::manifest::CatalogueRow;
 use lifeboat_domain::verify::etag::{self, EtagMeaning, EtagRecipe, PART_BYTES};
 use lifeboat_domain::verify::{Finding, Note, Part, Shard, ShardObject};
-use md5::Md5;
-use sha2::{Digest as _, Sha256};
+use lifeboat_engine::{Again, Digests, Engine, EtagIs, HeldTo, Object, Policy, Unanswered};
 
 use super::VerifyPolicy;
-use crate::inventory::read_range;
-use crate::ports::Bucket;
+use crate::ports::bucket::Pinned;
+use crate::ports::fault::{Happened, Retry};
+use crate::ports::{Bucket, Fault};
 use crate::store::StoreError;
 
 /// Reads a shard. What is wrong with the objects is in the part; an error means that the bucket gave no answer, and
@@ -25,148 +28,86 @@ pub(super) async fn hash_shard(bucket: &impl Bucket, policy: &VerifyPolicy, shar
         findings: Vec::new(),
         notes: Vec::new(),
     };
-    let reads = shard.objects.iter().map(|object| hash_object(bucket, policy, object));
-    let mut answers = futures::stream::iter(reads).buffered(policy.objects_parallel.max(1));
-    while let Some(answer) = answers.next().await {
-        let (answer, note) = answer?;
-        part.notes.extend(note);
-        match answer {
-            Ok(row) => part.rows.push(row),
-            Err(finding) => part.findings.push(finding),
+    let engine = Engine::new(Policy {
+        range_bytes: policy.range_bytes,
+        connections: policy.objects_parallel,
+        ..Policy::default()
+    });
+    let objects = futures::stream::iter(&shard.objects).map(|object| to_read(object, policy.etags));
+    let mut answers = std::pin::pin!(engine.hash_objects(bucket, objects, &|_| {}));
+    let mut read = BTreeMap::new();
+    while let Some((object, answer)) = answers.next().await {
+        let answer = answer.map_err(|unanswered| no_answer(&object, unanswered))?;
+        read.insert(object.pinned.key, answer);
+    }
+    // Whoever reads, in whatever order the bytes come, the part has the same bytes.
+    for object in &shard.objects {
+        match read.remove(&object.key) {
+            Some(Ok(digests)) => {
+                part.notes.extend(note(object, policy.etags, &digests));
+                part.rows.push(row(object, &digests));
+            }
+            Some(Err(finding)) => part.findings.push(found(object, finding)),
+            None => part.findings.push(Finding::Vanished { key: object.key.clone() }),
         }
     }
     Ok(part)
 }
 
-/// Reads an object, and once more when the bytes that came are not those that S3 recorded: damage on the way is not
-/// damage at rest.
-async fn hash_object(
-    bucket: &impl Bucket,
-    policy: &VerifyPolicy,
-    object: &ShardObject,
-) -> Result<(Result<CatalogueRow, Finding>, Option<Note>), StoreError> {
-    let recipe = etag::recipe(&object.etag, object.size_bytes, policy.etags);
-    let note = match &recipe {
-        EtagRecipe::Unknown(reason) => {
-            Some(Note::EtagNotRecomputed { key: object.key.clone(), reason: (*reason).to_owned() })
-        }
-        EtagRecipe::Whole | EtagRecipe::Parts(_) => None,
+fn to_read(object: &ShardObject, meaning: EtagMeaning) -> Object {
+    let etag_is = match etag::recipe(&object.etag, object.size_bytes, meaning) {
+        EtagRecipe::Whole => EtagIs::Md5,
+        EtagRecipe::Parts(_) => EtagIs::Md5OfParts { part_bytes: PART_BYTES },
+        EtagRecipe::Unknown(_) => EtagIs::Opaque,
     };
-    let first = hash_once(bucket, policy, object, &recipe).await?;
-    let answer = match first {
-        Err(Finding::EtagDiffers { .. } | Finding::WrongLength { .. }) => {
-            hash_once(bucket, policy, object, &recipe).await?
-        }
-        Ok(_) | Err(_) => first,
-    };
-    Ok((answer, note))
+    let ShardObject { key, size_bytes, etag, version_id } = object.clone();
+    Object { pinned: Pinned { key, etag, version_id }, size_bytes, etag_is }
 }
 
-async fn hash_once(
-    bucket: &impl Bucket,
-    policy: &VerifyPolicy,
-    object: &ShardObject,
-    recipe: &EtagRecipe,
-) -> Result<Result<CatalogueRow, Finding>, StoreError> {
-    let range = policy.range_bytes.max(1);
-    let mut hashers = Hashers::new(recipe);
-    let mut offset = range.min(object.size_bytes);
-    let mut ready = match offset {
-        0 => Vec::new(),
-        length => match read_range(bucket, object, 0, length).await? {
-            Ok(bytes) => bytes,
-            Err(finding) => return Ok(Err(finding)),
-        },
-    };
-    loop {
-        // Hash what came while the next range is on its way.
-        let bytes = std::mem::take(&mut ready);
-        let hashing = tokio::task::spawn_blocking(move || hashers.with(&bytes));
-        let length = range.min(object.size_bytes - offset);
-        let next = if length == 0 { None } else { Some(read_range(bucket, object, offset, length).await?) };
-        hashers = hashing.await.expect("hashing bytes does not panic");
-        offset += length;
-        match next {
-            None => break,
-            Some(Ok(bytes)) => ready = bytes,
-            Some(Err(finding)) => return Ok(Err(finding)),
-        }
-    }
-    let (sha256, computed) = hashers.finish();
-    if let Some(computed) = computed.filter(|computed| !etag::same(&object.etag, computed)) {
-        let recorded = etag::plain(&object.etag).to_owned();
-        return Ok(Err(Finding::EtagDiffers { key: object.key.clone(), recorded, computed }));
-    }
-    Ok(Ok(CatalogueRow {
+fn row(object: &ShardObject, digests: &Digests) -> CatalogueRow {
+    CatalogueRow {
         key: object.key.clone(),
-        size_bytes: object.size_bytes,
-        sha256,
+        size_bytes: digests.size_bytes,
+        sha256: Sha256Digest::from_raw(&digests.sha256),
         etag: object.etag.clone(),
         version_id: object.version_id.clone(),
-    }))
+    }
 }
 
-/// SHA-256 of all bytes, and what their ETag should be.
-struct Hashers {
-    sha256: Sha256,
-    recipe: EtagRecipe,
-    md5: Md5,
-    in_part_bytes: u64,
-    part_digests: Vec<u8>,
+/// What nothing could be held to is not passed over in silence.
+fn note(object: &ShardObject, meaning: EtagMeaning, digests: &Digests) -> Option<Note> {
+    match (digests.held_to, etag::recipe(&object.etag, object.size_bytes, meaning)) {
+        (HeldTo::Nothing, EtagRecipe::Unknown(reason)) => {
+            Some(Note::EtagNotRecomputed { key: object.key.clone(), reason: reason.to_owned() })
+        }
+        (HeldTo::Nothing | HeldTo::Etag | HeldTo::Checksum(_), _) => None,
+    }
 }
 
-impl Hashers {
-    fn new(recipe: &EtagRecipe) -> Self {
-        Self {
-            sha256: Sha256::new(),
-            recipe: recipe.clone(),
-            md5: Md5::new(),
-            in_part_bytes: 0,
-            part_digests: Vec::new(),
+fn found(object: &ShardObject, finding: lifeboat_engine::Finding) -> Finding {
+    use lifeboat_engine::Finding as Engines;
+    let key = object.key.clone();
+    match finding {
+        Engines::Changed => Finding::Changed { key },
+        Engines::Missing => Finding::Vanished { key },
+        Engines::WrongLength { expected_bytes, received_bytes } => {
+            Finding::WrongLength { key, expected_bytes, received_bytes }
         }
-    }
-
-    fn with(mut self, bytes: &[u8]) -> Self {
-        self.sha256.update(bytes);
-        match self.recipe {
-            EtagRecipe::Whole => self.md5.update(bytes),
-            EtagRecipe::Parts(_) => self.parts(bytes),
-            EtagRecipe::Unknown(_) => {}
+        Engines::ChecksumDiffers { algorithm, recorded, computed } => {
+            Finding::ChecksumDiffers { key, algorithm: algorithm.to_string(), recorded, computed }
         }
-        self
+        Engines::EtagDiffers { recorded, computed } => Finding::EtagDiffers { key, recorded, computed },
     }
+}
 
-    fn parts(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let room = usize::try_from(PART_BYTES - self.in_part_bytes).unwrap_or(usize::MAX);
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.md5.update(now);
-            self.in_part_bytes += now.len() as u64;
-            if self.in_part_bytes == PART_BYTES {
-                self.end_part();
-            }
-            bytes = later;
-        }
-    }
-
-    fn end_part(&mut self) {
-        self.part_digests.extend(self.md5.finalize_reset());
-        self.in_part_bytes = 0;
-    }
-
-    fn finish(mut self) -> (Sha256Digest, Option<String>) {
-        let etag = match self.recipe {
-            EtagRecipe::Whole => Some(hex(&self.md5.finalize_reset())),
-            EtagRecipe::Parts(parts) => {
-                if self.in_part_bytes > 0 || self.part_digests.is_empty() {
-                    self.end_part();
-                }
-                Some(format!("{}-{parts}", hex(&Md5::digest(&self.part_digests))))
-            }
-            EtagRecipe::Unknown(_) => None,
-        };
-        (Sha256Digest::from_raw(&self.sha256.finalize().into()), etag)
-    }
+fn no_answer(object: &Object, unanswered: Unanswered) -> StoreError {
+    let retry = match unanswered.source.again {
+        Again::Soon => Retry::Yes,
+        Again::Slower => Retry::Throttled,
+        Again::Never => Retry::No,
+    };
+    let key = object.pinned.key.clone();
+    StoreError::Bucket { source: Fault::new("read", key.clone(), Happened::No, retry, unanswered), key }
 }
 
 /// What ETags mean when nothing says otherwise: the bucket of the template is encrypted with S3's own keys.

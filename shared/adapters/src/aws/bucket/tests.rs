@@ -272,3 +272,87 @@ async fn no_bytes_of_an_object_are_read_by_asking_whether_it_is_there() {
     let server = Server::replying([Reply::new(412, "")]).await;
     assert_eq!(bucket(&server).await.read(&pinned(), 0, 0).await.unwrap(), ReadOutcome::Changed);
 }
+
+const SHA256_OF_X: &str = "LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=";
+
+fn copied(checksum: &str) -> Reply {
+    let body = format!("<CopyObjectResult><ETag>&quot;n&quot;</ETag>{checksum}</CopyObjectResult>");
+    Reply::With(200, vec![("x-amz-version-id", "v2".into())], body.into_bytes())
+}
+
+#[tokio::test]
+async fn a_copy_names_its_source_by_version_and_etag_and_answers_with_the_sha256_of_the_whole() {
+    let checksum = format!("<ChecksumSHA256>{SHA256_OF_X}</ChecksumSHA256><ChecksumType>FULL_OBJECT</ChecksumType>");
+    let composite = format!("<ChecksumSHA256>{SHA256_OF_X}</ChecksumSHA256><ChecksumType>COMPOSITE</ChecksumType>");
+    let server = Server::replying([copied(&checksum), copied(&composite), copied("")]).await;
+    let b = bucket(&server).await;
+    let from = Pinned { key: "backups/b/n/A:b c/chunk-1".into(), ..pinned() };
+    let sha256 = Some(Sha256Digest::of(b"x"));
+    for expected in [sha256, None, None] {
+        let outcome = b.copy(&from, 1, "healed/b/k").await.unwrap();
+        assert_eq!(
+            outcome,
+            CopyOutcome::Copied { etag: "\"n\"".into(), version_id: Some("v2".into()), sha256: expected }
+        );
+    }
+    let asked = &server.asked()[0];
+    assert!(asked.line.starts_with("PUT /b/healed/b/k"), "{asked:?}");
+    assert_eq!(asked.header("x-amz-copy-source"), Some("b/backups/b/n/A%3Ab%20c/chunk-1?versionId=v1"));
+    assert_eq!(asked.header("x-amz-copy-source-if-match"), Some("\"e\""));
+    assert_eq!(asked.header("x-amz-checksum-algorithm"), Some("SHA256"));
+}
+
+#[tokio::test]
+async fn a_copy_whose_source_changed_or_is_gone_says_so_and_one_that_is_refused_is_a_fault() {
+    for (status, code, expected) in [
+        (412, "PreconditionFailed", CopyOutcome::Changed),
+        (404, "NoSuchVersion", CopyOutcome::Missing),
+        (404, "NoSuchKey", CopyOutcome::Missing),
+    ] {
+        let server = Server::replying([Reply::s3_error(status, code)]).await;
+        assert_eq!(bucket(&server).await.copy(&pinned(), 1, "to").await.unwrap(), expected, "{code}");
+    }
+    let server = Server::replying([Reply::s3_error(403, "AccessDenied")]).await;
+    assert_eq!(bucket(&server).await.copy(&pinned(), 1, "to").await.unwrap_err().retry, Retry::No);
+}
+
+#[tokio::test]
+async fn a_copy_in_parts_is_completed_only_when_every_part_is_there_and_else_aborted() {
+    let created = || {
+        let body = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
+        Reply::With(200, vec![], body.to_vec())
+    };
+    let part = || Reply::With(200, vec![], b"<CopyPartResult><ETag>&quot;p&quot;</ETag></CopyPartResult>".to_vec());
+    let whole = b"<CompleteMultipartUploadResult><ETag>&quot;n-2&quot;</ETag></CompleteMultipartUploadResult>";
+    let server = Server::replying([created(), part(), part(), Reply::With(200, vec![], whole.to_vec())]).await;
+    let outcome = bucket(&server).await.copy_in_parts(&pinned(), 7, 4, "to").await.unwrap();
+    assert_eq!(outcome, CopyOutcome::Copied { etag: "\"n-2\"".into(), version_id: None, sha256: None });
+    let ranges: Vec<_> =
+        server.asked().iter().filter_map(|a| a.header("x-amz-copy-source-range").map(str::to_owned)).collect();
+    assert_eq!(ranges, ["bytes=0-3", "bytes=4-6"]);
+
+    let failing = [created(), part(), Reply::s3_error(412, "PreconditionFailed"), Reply::With(204, vec![], vec![])];
+    let server = Server::replying(failing).await;
+    assert_eq!(bucket(&server).await.copy_in_parts(&pinned(), 7, 4, "to").await.unwrap(), CopyOutcome::Changed);
+    assert!(server.asked()[3].line.starts_with("DELETE /b/to"), "{:?}", server.asked());
+}
+
+#[tokio::test]
+async fn the_checksum_that_s3_keeps_is_asked_for_by_version_and_counts_only_when_it_is_of_the_whole() {
+    let keeps = |kind: &str| {
+        let headers = vec![
+            ("ETag", "\"e\"".to_owned()),
+            ("x-amz-checksum-sha256", SHA256_OF_X.to_owned()),
+            ("x-amz-checksum-type", kind.to_owned()),
+        ];
+        Reply::With(200, headers, vec![])
+    };
+    let server = Server::replying([keeps("FULL_OBJECT"), keeps("COMPOSITE"), Reply::With(404, vec![], vec![])]).await;
+    let b = bucket(&server).await;
+    assert_eq!(b.stored_sha256(&pinned()).await.unwrap(), Some(Sha256Digest::of(b"x")));
+    assert_eq!(b.stored_sha256(&pinned()).await.unwrap(), None);
+    assert_eq!(b.stored_sha256(&pinned()).await.unwrap(), None);
+    let asked = &server.asked()[0];
+    assert_eq!((asked.header("x-amz-checksum-mode"), asked.header("if-match")), (Some("ENABLED"), Some("\"e\"")));
+    assert!(asked.line.contains("versionId=v1"), "{asked:?}");
+}
