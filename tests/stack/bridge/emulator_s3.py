@@ -104,6 +104,17 @@ def _install_versioned_ranges():
     s3._get_object = get_object
 
 
+def _install_key_limit():
+    """A key has at most 1,024 bytes; the emulator takes any."""
+    original = s3._put_object
+
+    def put_object(bucket_name, key, *args, **kwargs):
+        if len(key.encode()) > 1024:
+            return s3._error("KeyTooLongError", "Your key is too long", 400)
+        return original(bucket_name, key, *args, **kwargs)
+    s3._put_object = put_object
+
+
 def tamper(bucket, key, offset):
     """Flip one bit of a stored object in place: size, ETag and version stay as they were."""
     stored = s3._buckets[bucket]["objects"][key]
@@ -188,4 +199,5 @@ def _install_resources():
 _install_condition_keys()
 _install_copy_checksums()
 _install_versioned_ranges()
+_install_key_limit()
 _install_resources()

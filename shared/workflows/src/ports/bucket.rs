@@ -28,8 +28,9 @@ pub trait Bucket: Source {
     fn list(&self, prefix: &str, start_after: Option<&str>)
     -> impl Future<Output = Result<Page<Listed>, Fault>> + Send;
 
-    /// One page of at most 1,000 versions and delete markers below `prefix`, after the marker of the page before. A
-    /// store without versions gives its current objects with `version_id: None`.
+    /// One page of at most 1,000 versions and delete markers below `prefix`, after the marker of the page before. Keys are
+    /// in order, and each key's latest comes first; of older ones within one second the order is not known. A store
+    /// without versions gives its current objects with `version_id: None`.
     fn list_versions(
         &self,
         prefix: &str,

@@ -7,7 +7,7 @@ use lifeboat_domain::ids::Sha256Digest;
 
 use super::calls::Call;
 use super::events::Effect;
-use super::objects::{Current, Store, Version, etag_of, multipart_etag_of};
+use super::objects::{Current, KEY_BYTES_MAX, Store, Version, etag_of, etag_of_parts, multipart_etag_of};
 use super::world::Inner;
 use super::{Event, World};
 use crate::ports::bucket::{
@@ -37,6 +37,13 @@ impl BucketTwin {
         self.world.lock().write_object(&self.name, key, body, etag)
     }
 
+    /// Stores an object that was uploaded in these parts; its ETag.
+    pub fn put_parts(&self, key: &str, parts: &[Vec<u8>]) -> String {
+        let etag = etag_of_parts(parts.iter().map(Vec::as_slice));
+        self.world.lock().write_object(&self.name, key, parts.concat(), etag.clone());
+        etag
+    }
+
     /// Stores an object as Weaviate uploads a chunk: multipart, with the ETag that goes with it. Gives the new version.
     pub fn put_multipart(&self, key: &str, body: impl Into<Vec<u8>>) -> String {
         let body = body.into();
@@ -61,6 +68,17 @@ impl BucketTwin {
         let mut inner = self.world.lock();
         let (now, versioned) = (inner.now, inner.settings.versioned);
         inner.store(&self.name).delete(key, now, versioned);
+    }
+
+    /// Removes one version or delete marker for good. The newest that is left becomes current.
+    pub fn delete_version(&self, key: &str, version_id: &str) {
+        self.world.lock().store(&self.name).remove(key, version_id);
+    }
+
+    /// Lets the next put of this key be written over by these bytes before its writer hears of it: the writer is told
+    /// only that it may have happened.
+    pub fn write_over_next_put(&self, key: &str, body: impl Into<Vec<u8>>) {
+        self.world.lock().written_over.push((key.to_owned(), body.into()));
     }
 
     /// Removes a key with all its versions, as a lifecycle rule or an administrator may.
@@ -150,6 +168,9 @@ impl Bucket for BucketTwin {
 
     async fn put(&self, key: &str, body: Vec<u8>, mode: PutMode) -> Result<PutOutcome, Fault> {
         self.call(Call::Put, key, |inner| {
+            if key.len() > KEY_BYTES_MAX {
+                return Err(Fault::new("put", key, Happened::No, Retry::No, "KeyTooLongError"));
+            }
             let versioned = inner.settings.versioned;
             let identical_counts = inner.settings.identical_put_counts_as_written;
             let current = inner.store(&self.name).current(key);
@@ -173,6 +194,13 @@ impl Bucket for BucketTwin {
             let etag = etag_of(&body);
             let version = inner.write_object(&self.name, key, body, etag.clone());
             inner.store(&self.name).keep_sha256(key);
+            if let Some(place) = inner.written_over.iter().position(|(k, _)| k == key) {
+                let (_, body) = inner.written_over.remove(place);
+                let etag = etag_of(&body);
+                inner.write_object(&self.name, key, body, etag);
+                let text = "the reply was lost, and another's write is there now";
+                return Err(Fault::new("put", key, Happened::Maybe, Retry::Yes, text));
+            }
             Ok(PutOutcome::Written { etag, version_id: versioned.then_some(version) })
         })
         .await
@@ -219,6 +247,7 @@ impl Bucket for BucketTwin {
             }
             let more = entries.len() > size;
             entries.truncate(size);
+            as_the_sdk_tells(&mut entries, more);
             Ok(Page { entries, more })
         })
         .await
@@ -286,6 +315,17 @@ pub(super) fn found<'s>(store: &'s Store, object: &Pinned) -> Option<(&'s Versio
         None => versions.last(),
     };
     found.and_then(|v| Some((v, v.body.as_ref()?)))
+}
+
+/// S3 lists in order, but tells versions and delete markers apart, with dates in whole seconds: of one key in one second
+/// only the latest, and the last entry of a page that others follow, have their place.
+fn as_the_sdk_tells(entries: &mut [ListedVersion], more: bool) {
+    let last = entries.last().filter(|_| more).map(|e| (e.key.clone(), e.version_id.clone()));
+    entries.sort_by_cached_key(|e| {
+        let is_last = last.as_ref().is_some_and(|(key, id)| *key == e.key && *id == e.version_id);
+        let marker = e.content == VersionContent::DeleteMarker;
+        (e.key.clone(), is_last, !e.is_latest, std::cmp::Reverse(e.last_modified), marker)
+    });
 }
 
 fn listed_version(key: &str, version: &Version, is_latest: bool, versioned: bool) -> ListedVersion {

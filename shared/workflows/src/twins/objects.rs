@@ -10,6 +10,9 @@ use md5::{Digest as _, Md5};
 /// The part size with which Weaviate uploads chunks, in bytes (facts: weaviate.md §2.6).
 pub const PART_BYTES: usize = 16 << 20;
 
+/// The most bytes that a key may have.
+pub(super) const KEY_BYTES_MAX: usize = 1024;
+
 /// The ETag that S3 gives to an object of one put.
 pub fn etag_of(body: &[u8]) -> String {
     format!("\"{}\"", hex(&Md5::digest(body)))
@@ -17,15 +20,20 @@ pub fn etag_of(body: &[u8]) -> String {
 
 /// The ETag that S3 gives to a multipart upload in parts of [`PART_BYTES`]: `md5-of-part-md5s-N`.
 pub fn multipart_etag_of(body: &[u8]) -> String {
-    let mut parts: Vec<&[u8]> = body.chunks(PART_BYTES).collect();
-    if parts.is_empty() {
-        parts.push(&[]);
+    if body.is_empty() {
+        return etag_of_parts([&[][..]]);
     }
-    let mut outer = Md5::new();
-    for part in &parts {
+    etag_of_parts(body.chunks(PART_BYTES))
+}
+
+/// The ETag that S3 gives to an upload in these parts.
+pub(super) fn etag_of_parts<'b>(parts: impl IntoIterator<Item = &'b [u8]>) -> String {
+    let (mut outer, mut count) = (Md5::new(), 0);
+    for part in parts {
         outer.update(Md5::digest(part));
+        count += 1;
     }
-    format!("\"{}-{}\"", hex(&outer.finalize()), parts.len())
+    format!("\"{}-{count}\"", hex(&outer.finalize()))
 }
 
 /// A version of an object, or a delete marker.
@@ -83,6 +91,16 @@ impl Store {
     pub(super) fn keep_sha256(&mut self, key: &str) {
         if let Some(version) = self.keys.get_mut(key).and_then(|versions| versions.last_mut()) {
             version.sha256 = version.body.as_ref().map(|body| Sha256Digest::of(body));
+        }
+    }
+
+    /// Removes a version or marker; a key without any is gone.
+    pub(super) fn remove(&mut self, key: &str, version_id: &str) {
+        if let Some(versions) = self.keys.get_mut(key) {
+            versions.retain(|v| v.id != version_id);
+            if versions.is_empty() {
+                self.keys.remove(key);
+            }
         }
     }
 

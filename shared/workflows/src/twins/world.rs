@@ -211,6 +211,7 @@ pub(super) struct Inner {
     log: Vec<CallRecord>,
     scripted: Vec<(Call, String, Failure)>,
     short_reads: Vec<String>,
+    pub(super) written_over: Vec<(String, Vec<u8>)>,
     schedule: BTreeMap<(Timestamp, u64), Due>,
     serial: u64,
 }
@@ -231,6 +232,7 @@ impl Inner {
             log: Vec::new(),
             scripted: Vec::new(),
             short_reads: Vec::new(),
+            written_over: Vec::new(),
             schedule: BTreeMap::new(),
             serial: 0,
         }

@@ -1,6 +1,11 @@
 //! Writing on a condition.
 
-use aws_sdk_s3::error::SdkError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::{BoxError, SdkError};
 use aws_sdk_s3::operation::put_object::{PutObjectError, PutObjectOutput};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumAlgorithm;
@@ -16,12 +21,45 @@ use crate::aws::fault::{Call, code, status};
 /// How often a write that met a concurrent one is tried.
 const CONFLICTS_MAX: u32 = 3;
 
+/// How often the SDK has tried one call.
+#[derive(Debug, Clone, Default)]
+struct Attempts(Arc<AtomicU32>);
+
+impl Attempts {
+    /// Somebody else's object is there, or none. After a single attempt it was so before it. After more, an earlier one
+    /// may have written, unheard, and have been written over since: then "lost" would be a guess.
+    fn lost(&self, call: Call<'_>) -> Result<PutOutcome, Fault> {
+        if self.0.load(Ordering::Relaxed) > 1 {
+            let what = "another write is there, and whether this one was before it nobody knows";
+            return Err(Fault::new(call.step, call.subject, Happened::Maybe, Retry::Yes, what));
+        }
+        Ok(PutOutcome::Lost)
+    }
+}
+
+impl Intercept for Attempts {
+    fn name(&self) -> &'static str {
+        "attempts"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 impl S3Bucket {
     pub(super) async fn put_if(&self, key: &str, body: Vec<u8>, mode: PutMode) -> Result<PutOutcome, Fault> {
         let call = Call::changes("put", key);
         let mark = self.marks.next();
         for _ in 0..CONFLICTS_MAX {
-            let error = match self.put_once(key, &body, &mode, &mark).await {
+            let attempts = Attempts::default();
+            let error = match self.put_once(key, &body, &mode, &mark, attempts.clone()).await {
                 Ok(reply) => {
                     let etag = reply.e_tag().map(quoted).ok_or_else(|| call.nonsense("the put gave no ETag"))?;
                     return Ok(PutOutcome::Written { etag, version_id: version(reply.version_id()) });
@@ -31,11 +69,13 @@ impl S3Bucket {
             match (status(&error), code(&error)) {
                 (Some(412), _) | (Some(409), Some("ConditionalRequestConflict")) => {}
                 // If-Match on a key that is gone.
-                (Some(404), Some("NoSuchKey")) => return Ok(PutOutcome::Lost),
+                (Some(404), Some("NoSuchKey")) => return attempts.lost(call),
                 _ => return Err(call.fault(error)),
             }
-            if let Some(outcome) = self.settle(key, &mark, &mode, status(&error) == Some(409)).await? {
-                return Ok(outcome);
+            match self.settle(key, &mark, &mode, status(&error) == Some(409)).await? {
+                Some(PutOutcome::Lost) => return attempts.lost(call),
+                Some(written) => return Ok(written),
+                None => {}
             }
         }
         let what = "a conflicting write is under way";
@@ -48,6 +88,7 @@ impl S3Bucket {
         body: &[u8],
         mode: &PutMode,
         mark: &str,
+        attempts: Attempts,
     ) -> Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>> {
         let put = self
             .client
@@ -62,6 +103,8 @@ impl S3Bucket {
             PutMode::Create => put.if_none_match("*"),
             PutMode::Update(etag) => put.if_match(etag),
         }
+        .customize()
+        .interceptor(attempts)
         .send()
         .await
     }

@@ -109,6 +109,16 @@ async fn a_write_whose_reply_was_lost_is_recognised_when_the_retry_meets_it() {
 }
 
 #[tokio::test]
+async fn a_retry_that_meets_anothers_write_does_not_know_whether_its_own_was_before_it() {
+    for there in [written_by("somebody-0", "\"e\""), Reply::new(404, "")] {
+        let server = Server::replying([Reply::Lost, Reply::s3_error(412, "PreconditionFailed"), there]).await;
+        let bucket = S3Bucket { marks: mark::Marks::of("me"), ..aws(&server, retrying()).bucket("b") };
+        let fault = bucket.put("k", b"ours".to_vec(), PutMode::Create).await.unwrap_err();
+        assert_eq!((fault.happened, fault.retry), (Happened::Maybe, Retry::Yes));
+    }
+}
+
+#[tokio::test]
 async fn a_read_back_that_is_refused_leaves_open_what_happened() {
     let server = Server::replying([Reply::s3_error(412, "PreconditionFailed"), Reply::new(403, "")]).await;
     let fault = bucket(&server).await.put("k", b"ours".to_vec(), PutMode::Create).await.unwrap_err();

@@ -5,27 +5,6 @@ use crate::ports::Bucket;
 use crate::ports::bucket::{Pinned, PutMode, PutOutcome, ReadOutcome, VersionContent};
 use crate::ports::fault::{Happened, Retry};
 
-impl contract::Meddler for BucketTwin {
-    async fn overwrite(&self, key: &str, body: Vec<u8>) {
-        self.put_raw(key, body);
-    }
-    async fn delete(&self, key: &str) {
-        BucketTwin::delete(self, key);
-    }
-}
-
-#[tokio::test]
-async fn the_twin_keeps_the_contract_with_and_without_versions_and_whatever_equal_bytes_count_for() {
-    for (versioned, identical) in [(true, true), (true, false), (false, true)] {
-        let world = World::new();
-        world.set(|s| (s.versioned, s.identical_put_counts_as_written) = (versioned, identical));
-        contract::bucket(&world.bucket(), "a/", versioned).await;
-        contract::bucket_meddled(&world.bucket(), &world.bucket(), "b/", versioned).await;
-        world.set(|s| s.page_size = 2);
-        contract::versions_are_listed_newest_first(&world.bucket(), "c/", versioned).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixteen_tasks_that_count_by_compare_and_swap_lose_nothing() {
     let world = World::new();
