@@ -21,6 +21,9 @@ pub struct AddressesTwin {
     pub(super) world: World,
 }
 
+/// What AWS gives for an output of a step that did not run: it is not absent.
+const NO_OUTPUT: &str = "No output available yet because the step is not successfully executed";
+
 /// The security group that admits the address's readers.
 pub const READER_GROUP: &str = "sg-0readers";
 /// The security group that admits the address's writers.
@@ -101,6 +104,14 @@ impl World {
         inner.attach(instance);
     }
 
+    /// A person stops an execution: what it has done stays done.
+    pub fn stop_execution(&self, id: &ExecutionId) {
+        let mut inner = self.lock();
+        if inner.addresses.executions.get(id).is_some_and(|e| e.state == ExecutionState::Running) {
+            inner.fail(id, "Cancelled", "");
+        }
+    }
+
     /// Makes the next execution end so, with its status (`Failed`, `TimedOut`, `Cancelled`) and message.
     pub fn fail_next_execution(&self, status: &str, message: &str) {
         self.lock().addresses.failing.push((status.to_owned(), message.to_owned()));
@@ -143,6 +154,9 @@ impl Inner {
     pub(super) fn address_due(&mut self, due: AddressDue) {
         let AddressDue { execution: id, step } = due;
         let Some(execution) = self.addresses.executions.get(&id) else { return };
+        if execution.state != ExecutionState::Running {
+            return;
+        }
         if matches!(step, Step::Look)
             && let Some((status, message)) = self.addresses.failing.first().cloned()
         {
@@ -165,10 +179,13 @@ impl Inner {
         let status = if self.addresses.attachment.is_some() { "in-use" } else { "available" };
         outputs.insert("read.Status".to_owned(), vec![status.to_owned()]);
         outputs.insert("read.Groups".to_owned(), self.addresses.groups.clone());
-        if let Some((attachment, instance)) = &self.addresses.attachment {
-            outputs.insert("readAttachment.AttachmentId".to_owned(), vec![attachment.clone()]);
-            outputs.insert("readAttachment.InstanceId".to_owned(), vec![instance.to_string()]);
-        }
+        let (attachment, instance) = match &self.addresses.attachment {
+            Some((attachment, instance)) => (attachment.clone(), instance.to_string()),
+            // The step that would have asked did not run.
+            None => (NO_OUTPUT.to_owned(), NO_OUTPUT.to_owned()),
+        };
+        outputs.insert("readAttachment.AttachmentId".to_owned(), vec![attachment]);
+        outputs.insert("readAttachment.InstanceId".to_owned(), vec![instance]);
         outputs
     }
 
@@ -177,7 +194,10 @@ impl Inner {
             Some((found, _)) if found == attachment => {
                 let groups = if admitted { &[READER_GROUP, WRITER_GROUP][..] } else { &[READER_GROUP] };
                 self.addresses.groups = groups.iter().map(|g| (*g).to_owned()).collect();
-                let outputs = BTreeMap::from([("confirm.Groups".to_owned(), self.addresses.groups.clone())]);
+                let outputs = BTreeMap::from([
+                    ("confirm.AttachmentId".to_owned(), vec![attachment.to_owned()]),
+                    ("confirm.Groups".to_owned(), self.addresses.groups.clone()),
+                ]);
                 self.end(id, ExecutionState::Succeeded { outputs });
             }
             found => {
@@ -250,12 +270,12 @@ impl Inner {
 
 impl Addresses for AddressesTwin {
     async fn start_read(&self) -> Result<ExecutionId, Fault> {
-        self.world.call(Call::StartRead, "", |inner| Ok(inner.start(Work::Read))).await
+        self.world.call_again(Call::StartRead, "", |inner| Ok(inner.start(Work::Read))).await
     }
 
     async fn start_writers(&self, attachment: &str, admitted: bool) -> Result<ExecutionId, Fault> {
         let work = Work::Writers { attachment: attachment.to_owned(), admitted };
-        self.world.call(Call::StartWriters, attachment, |inner| Ok(inner.start(work))).await
+        self.world.call_again(Call::StartWriters, attachment, |inner| Ok(inner.start(work.clone()))).await
     }
 
     async fn start_move(
@@ -266,7 +286,7 @@ impl Addresses for AddressesTwin {
     ) -> Result<ExecutionId, Fault> {
         let expected = expected_attachment.map(str::to_owned);
         let work = Work::Move { to: to.clone(), expected, force };
-        self.world.call(Call::StartMove, to.as_str(), |inner| Ok(inner.start(work))).await
+        self.world.call_again(Call::StartMove, to.as_str(), |inner| Ok(inner.start(work.clone()))).await
     }
 
     async fn execution(&self, id: &ExecutionId) -> Result<ExecutionState, Fault> {

@@ -4,6 +4,8 @@
 //! A case that panics differs; what differs and stays is listed with its reason ([`Known`]).
 
 pub mod bucket;
+pub mod cluster;
 mod report;
+pub mod twin;
 
 pub use report::{Known, Outcome, Played, Report};

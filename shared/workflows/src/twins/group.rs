@@ -84,6 +84,19 @@ impl World {
         self.lock().proceed_to_end(instance);
     }
 
+    /// A person terminates an instance in its group (`TerminateInstanceInAutoScalingGroup`, without shrinking): through its
+    /// hook, or at once where it is retained.
+    pub fn let_go(&self, instance: &InstanceId) {
+        let mut inner = self.lock();
+        let retained = inner.member(instance).is_some_and(|m| m.state == LifecycleState::TerminatingRetained);
+        if retained {
+            inner.proceed_to_end(instance);
+        } else {
+            inner.start_terminate(instance, true);
+        }
+        inner.reconcile();
+    }
+
     /// The instances that are listed, oldest first.
     pub fn instances(&self) -> Vec<InstanceId> {
         self.lock().group.members.iter().map(|m| m.instance.clone()).collect()

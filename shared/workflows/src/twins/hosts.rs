@@ -30,6 +30,13 @@ pub enum CommandScript {
         /// What it says on its error output.
         stderr: String,
     },
+    /// The script succeeds, after so many characters of output, of which SSM keeps the first.
+    Loud {
+        /// Of its output.
+        stdout_chars: usize,
+        /// Of its error output.
+        stderr_chars: usize,
+    },
     /// The script never ends; after the command's timeout it is `ExecutionTimedOut`, and the job was cut short.
     Hang,
     /// SSM never delivers it: it ends with these status details, such as `Undeliverable`.
@@ -64,7 +71,9 @@ struct CommandModel {
     document: HostDocument,
     job: JobId,
     number: u64,
-    visible_at: Timestamp,
+    sent_at: Timestamp,
+    /// The script has begun on its host.
+    begun: bool,
     end: Option<CommandState>,
     script: Option<CommandScript>,
 }
@@ -77,7 +86,42 @@ pub(super) enum CommandDue {
     GivesUp(CommandId),
 }
 
+/// The exit code of a script that its agent stopped (facts: aws.md §3.1, `CommandStoppedPreemptively`).
+const STOPPED: i32 = 137;
+/// What SSM keeps of an output, and how the agent says that there was more (facts: aws.md §3.1).
+const STDOUT_CHARS_MAX: usize = 24_000;
+const STDERR_CHARS_MAX: usize = 8_000;
+const TRUNCATED: &str = "--output truncated--";
+
+fn kept(text: &str, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(chars_max - TRUNCATED.len()).collect();
+    format!("{head}{TRUNCATED}")
+}
+
+impl Host {
+    fn works(&self) -> bool {
+        self.terminated_since.is_none() && self.silent_since.is_none()
+    }
+}
+
 impl World {
+    /// A person cancels a command: what runs is stopped, what has ended stays so.
+    pub fn cancel_command(&self, id: &CommandId) {
+        let mut inner = self.lock();
+        let Some(command) = inner.hosts.commands.get_mut(id).filter(|c| c.end.is_none()) else { return };
+        let code = command.begun.then_some(STOPPED);
+        command.end = Some(failed("Cancelled", code, "", ""));
+        let instance = command.instance.clone();
+        if let Some(host) = inner.hosts.hosts.get_mut(&instance)
+            && host.lock.as_ref() == Some(id)
+        {
+            host.lock = None;
+        }
+    }
+
     /// Makes the next command of this document end differently. Several scripts queue up in order.
     pub fn script_command(&self, document: HostDocument, script: CommandScript) {
         self.lock().hosts.scripts.entry(document).or_default().push_back(script);
@@ -147,7 +191,7 @@ impl Inner {
 
     /// Whether software on the host runs.
     pub(super) fn host_works(&self, instance: &InstanceId) -> bool {
-        self.hosts.hosts.get(instance).is_some_and(|h| h.terminated_since.is_none() && h.silent_since.is_none())
+        self.hosts.hosts.get(instance).is_some_and(Host::works)
     }
 
     /// Whether EC2 still has the instance running.
@@ -193,7 +237,8 @@ impl Inner {
             document,
             job: job.clone(),
             number,
-            visible_at: self.after(visible),
+            sent_at: self.now,
+            begun: false,
             end: None,
             script: self.hosts.scripts.get_mut(&document).and_then(VecDeque::pop_front),
         };
@@ -203,9 +248,13 @@ impl Inner {
         SendOutcome::Sent(id)
     }
 
+    fn visible(&self, command: &CommandModel) -> bool {
+        self.now.duration_since(command.sent_at).unsigned_abs() >= self.settings.sight_takes
+    }
+
     fn command_state(&self, instance: &InstanceId, id: &CommandId) -> CommandState {
         match self.hosts.commands.get(id) {
-            Some(command) if command.instance == *instance && command.visible_at <= self.now => {
+            Some(command) if command.instance == *instance && self.visible(command) => {
                 command.end.clone().unwrap_or(CommandState::Running)
             }
             Some(_) | None => CommandState::NotVisible,
@@ -218,9 +267,11 @@ impl Inner {
             CommandDue::Ends(id) => self.command_ends(&id),
             CommandDue::GivesUp(id) => {
                 let Some(command) = self.hosts.commands.get_mut(&id).filter(|c| c.end.is_none()) else { return };
-                let begun = command.script == Some(CommandScript::Hang);
-                let details = if begun { "ExecutionTimedOut" } else { "DeliveryTimedOut" };
-                command.end = Some(failed(details, None, "", ""));
+                // The agent's timer stops a script; of a host that does not answer SSM only knows that it did not.
+                let stopped = command.begun && self.hosts.hosts.get(&command.instance).is_some_and(Host::works);
+                let (details, code) =
+                    if stopped { ("ExecutionTimedOut", Some(STOPPED)) } else { ("DeliveryTimedOut", None) };
+                command.end = Some(failed(details, code, "", ""));
                 if let Some(host) = self.hosts.hosts.get_mut(&command.instance)
                     && host.lock.as_ref() == Some(&id)
                 {
@@ -231,7 +282,7 @@ impl Inner {
     }
 
     fn command_starts(&mut self, id: &CommandId) {
-        let Some(command) = self.hosts.commands.get_mut(id) else { return };
+        let Some(command) = self.hosts.commands.get_mut(id).filter(|c| c.end.is_none()) else { return };
         if let Some(CommandScript::Undelivered(details)) = &command.script {
             command.end = Some(failed(details, None, "", ""));
             return;
@@ -240,6 +291,9 @@ impl Inner {
         let hangs = command.script == Some(CommandScript::Hang);
         if !self.host_works(&instance) {
             return;
+        }
+        if let Some(command) = self.hosts.commands.get_mut(id) {
+            command.begun = true;
         }
         let takes = match document {
             HostDocument::Prepare => self.settings.prepare_takes,
@@ -288,9 +342,10 @@ impl Inner {
         if !self.host_works(&instance) {
             return;
         }
-        let scripted = match script {
-            Some(CommandScript::Exit { code, stderr }) => Some((code, stderr)),
-            Some(CommandScript::Hang | CommandScript::Undelivered(_)) | None => None,
+        let (scripted, loud) = match script {
+            Some(CommandScript::Exit { code, stderr }) => (Some((code, stderr)), None),
+            Some(CommandScript::Loud { stdout_chars, .. }) => (None, Some("x".repeat(stdout_chars))),
+            Some(CommandScript::Hang | CommandScript::Undelivered(_)) | None => (None, None),
         };
         if scripted.is_none() {
             if document == HostDocument::Prepare {
@@ -320,7 +375,7 @@ impl Inner {
                 "ok": true, "job": job.as_str(), "order": order.name(), "reset": 3, "remaining": 0
             }),
         };
-        let stdout = format!("{stdout}\n");
+        let stdout = loud.unwrap_or_else(|| format!("{stdout}\n"));
         let (code, stderr) = scripted.unwrap_or_default();
         if document == HostDocument::Prepare {
             host.jobs.insert(job, Some((code, stdout.clone())));
@@ -344,7 +399,15 @@ impl Inner {
 
     fn end_command(&mut self, id: &CommandId, end: CommandState) {
         if let Some(command) = self.hosts.commands.get_mut(id) {
-            command.end = Some(end);
+            command.end = Some(match end {
+                CommandState::Succeeded { stdout } => {
+                    CommandState::Succeeded { stdout: kept(&stdout, STDOUT_CHARS_MAX) }
+                }
+                CommandState::Failed { details, exit_code, stdout, stderr } => {
+                    failed(&details, exit_code, &kept(&stdout, STDOUT_CHARS_MAX), &kept(&stderr, STDERR_CHARS_MAX))
+                }
+                open @ (CommandState::NotVisible | CommandState::Running) => open,
+            });
         }
     }
 }
@@ -366,16 +429,15 @@ impl Hosts for HostsTwin {
     async fn find(&self, instance: &InstanceId, job: &JobId) -> Result<Option<CommandId>, Fault> {
         self.world
             .call(Call::Find, job.as_str(), |inner| {
-                let now = inner.now;
                 let commands = inner.hosts.commands.iter();
-                let of_job = commands.filter(|(_, c)| c.instance == *instance && c.job == *job && c.visible_at <= now);
+                let of_job = commands.filter(|(_, c)| c.instance == *instance && c.job == *job && inner.visible(c));
                 Ok(of_job.max_by_key(|(_, c)| c.number).map(|(id, _)| id.clone()))
             })
             .await
     }
 
     async fn send(&self, instance: &InstanceId, document: HostDocument, job: &JobId) -> Result<SendOutcome, Fault> {
-        self.world.call(Call::Send, job.as_str(), |inner| Ok(inner.send(instance, document, job))).await
+        self.world.call_again(Call::Send, job.as_str(), |inner| Ok(inner.send(instance, document, job))).await
     }
 
     async fn command(&self, instance: &InstanceId, command: &CommandId) -> Result<CommandState, Fault> {

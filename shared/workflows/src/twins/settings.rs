@@ -40,8 +40,10 @@ pub struct Settings {
     pub agent_stale: Duration,
     /// How long SSM goes on to list a terminated instance as `Online`; commands to it are refused at once.
     pub terminated_listed: Duration,
-    /// From a send until the command can be seen and starts.
+    /// From a send until the command starts.
     pub command_visible_after: Duration,
+    /// From a send until the command can be seen.
+    pub sight_takes: Duration,
     /// Free bytes of a host's data volume, as it reports them.
     pub free_bytes: u64,
     /// How long a Prepare takes.
@@ -107,6 +109,7 @@ impl Default for Settings {
             agent_stale: Duration::from_secs(300),
             terminated_listed: Duration::from_secs(60),
             command_visible_after: Duration::from_secs(1),
+            sight_takes: Duration::from_secs(1),
             free_bytes: 200 << 30,
             prepare_takes: Duration::from_secs(20),
             probe_takes: Duration::from_secs(1),

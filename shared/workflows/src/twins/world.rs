@@ -98,6 +98,11 @@ impl World {
         change(&mut self.lock().settings);
     }
 
+    /// How the world behaves now.
+    pub fn settings(&self) -> Settings {
+        self.lock().settings.clone()
+    }
+
     /// Makes the next call of this kind whose subject contains a text go wrong. Several scripts queue up in order.
     pub fn fail_next(&self, call: Call, subject_contains: &str, failure: Failure) {
         self.lock().scripted.push((call, subject_contains.to_owned(), failure));
@@ -158,6 +163,27 @@ impl World {
             None => act(&mut inner),
             Some(failure) => {
                 if failure.has_effect() {
+                    act(&mut inner)?;
+                }
+                Err(failure.fault(call, subject))
+            }
+        }
+    }
+
+    /// A call that the SDK tries again when its reply is lost, and whose service knows no token to tell the tries apart:
+    /// what is lost has happened as often as it was tried.
+    pub(super) async fn call_again<T>(
+        &self,
+        call: Call,
+        subject: &str,
+        mut act: impl FnMut(&mut Inner) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        tokio::task::yield_now().await;
+        let mut inner = self.lock();
+        match inner.enter(call, subject) {
+            None => act(&mut inner),
+            Some(failure) => {
+                for _ in 0..if failure.has_effect() { super::contract::bucket::ATTEMPTS } else { 0 } {
                     act(&mut inner)?;
                 }
                 Err(failure.fault(call, subject))

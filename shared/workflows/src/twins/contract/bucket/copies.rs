@@ -9,7 +9,9 @@ use crate::ports::bucket::{CopyOutcome, Pinned};
 pub(super) async fn play(place: &impl Place, prefix: &str, report: &mut Report) {
     let p = |name: &str| format!("{prefix}copies/{name}");
     report.case("a copy is the whole object, and its SHA-256 is answered and kept", copied(place, &p("copied"))).await;
-    report.case("a copy of an upload in parts has a digest and an ETag of the whole", of_parts(place, &p("parts"))).await;
+    report
+        .case("a copy of an upload in parts has a digest and an ETag of the whole", of_parts(place, &p("parts")))
+        .await;
     report.case("an older version is copied by its id, a hidden one too", older(place, &p("older"))).await;
     report.case("a copy whose source is another object by now copies nothing", changed(place, &p("changed"))).await;
     report.case("a copy of nothing is missing", missing(place, &p("missing"))).await;
@@ -38,7 +40,10 @@ async fn copied(place: &impl Place, key: &str) {
     assert_eq!((&sha256, &bucket.stored_sha256(&copy).await.expect("answered")), (&expected, &expected));
     assert_eq!(copy.version_id.is_some(), place.versioned());
     let stored = got(&bucket, &to).await;
-    assert_eq!((stored.body.as_slice(), &stored.etag, &stored.version_id), (&b"hello world"[..], &from.etag, &copy.version_id));
+    assert_eq!(
+        (stored.body.as_slice(), &stored.etag, &stored.version_id),
+        (&b"hello world"[..], &from.etag, &copy.version_id)
+    );
 }
 
 async fn of_parts(place: &impl Place, key: &str) {
