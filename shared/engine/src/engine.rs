@@ -69,7 +69,7 @@ pub struct Unanswered {
 }
 
 impl Engine {
-    /// An engine with these bounds; its threads wait until there is something to hash, and end with it.
+    /// An engine with these bounds. It hashes on blocking threads of the runtime that reads.
     pub fn new(policy: Policy) -> Self {
         let policy = policy.bounded();
         let memory = usize::try_from(policy.memory_bytes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);

@@ -1,8 +1,9 @@
-//! The threads that hash. Pieces of one object are hashed in order, by one thread at a time; objects in parallel. The
-//! async threads only hand pieces over.
+//! The threads that hash: a bounded number of the runtime's blocking ones, as long as there is something to hash.
+//! Pieces of one object are hashed in order, by one thread at a time; objects in parallel. The async threads only hand
+//! pieces over.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -16,22 +17,23 @@ pub(crate) struct Piece {
     pub(crate) paid: OwnedSemaphorePermit,
 }
 
-/// The threads. They end when this is dropped.
+/// The threads' work.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     ready: Mutex<Ready>,
-    wake: Condvar,
+    threads_max: usize,
 }
 
 #[derive(Debug, Default)]
 struct Ready {
     lanes: VecDeque<Arc<Mutex<Inbox>>>,
-    closed: bool,
+    /// Threads that look for lanes until there are none.
+    threads: usize,
 }
 
 /// One object on its way through the threads. Dropping it forgets what was not hashed yet.
@@ -59,29 +61,14 @@ impl std::fmt::Debug for Inbox {
 }
 
 impl Lanes {
-    /// This many threads.
-    pub(crate) fn new(threads: usize) -> Self {
-        let shared = Arc::new(Shared::default());
-        for n in 0..threads.max(1) {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name(format!("hash-{n}"))
-                .spawn(move || while shared.hash_one() {})
-                .expect("a thread can be started");
-        }
-        Self { shared }
+    /// At most so many threads.
+    pub(crate) fn new(threads_max: usize) -> Self {
+        Self { shared: Arc::new(Shared { ready: Mutex::default(), threads_max: threads_max.max(1) }) }
     }
 
     /// An object's way through the threads.
     pub(crate) fn lane(&self) -> Lane {
         Lane { shared: Arc::clone(&self.shared), inbox: Arc::default() }
-    }
-}
-
-impl Drop for Lanes {
-    fn drop(&mut self) {
-        lock(&self.shared.ready).closed = true;
-        self.shared.wake.notify_all();
     }
 }
 
@@ -118,8 +105,14 @@ impl Lane {
         }
         inbox.scheduled = true;
         drop(inbox);
-        lock(&self.shared.ready).lanes.push_back(Arc::clone(&self.inbox));
-        self.shared.wake.notify_one();
+        let mut ready = lock(&self.shared.ready);
+        ready.lanes.push_back(Arc::clone(&self.inbox));
+        if ready.threads < self.shared.threads_max {
+            ready.threads += 1;
+            drop(ready);
+            let shared = Arc::clone(&self.shared);
+            tokio::task::spawn_blocking(move || while shared.hash_one() {});
+        }
     }
 }
 
@@ -132,19 +125,15 @@ impl Drop for Lane {
 }
 
 impl Shared {
-    /// Takes the lane that waited longest and hashes what it has; false when there is nothing more to do, ever.
+    /// Takes the lane that waited longest and hashes what it has; false when there is none, and this thread is done.
     fn hash_one(&self) -> bool {
         let lane = {
             let mut ready = lock(&self.ready);
-            loop {
-                if let Some(lane) = ready.lanes.pop_front() {
-                    break lane;
-                }
-                if ready.closed {
-                    return false;
-                }
-                ready = self.wake.wait(ready).unwrap_or_else(PoisonError::into_inner);
-            }
+            let Some(lane) = ready.lanes.pop_front() else {
+                ready.threads -= 1;
+                return false;
+            };
+            lane
         };
         let (mut hashers, pieces) = {
             let mut inbox = lock(&lane);

@@ -18,7 +18,7 @@ pub struct Policy {
     pub range_bytes: u64,
     /// Requests for bytes under way at once, all together, and objects begun at once.
     pub connections: usize,
-    /// Threads that hash; 0 is one for each core that this process may use.
+    /// Threads that hash at once; 0 is one for each core that this process may use.
     pub hash_threads: usize,
     /// How often an object is read again when its bytes are not those that the store recorded: damage on the way is not
     /// damage at rest.

@@ -232,8 +232,7 @@ impl<'e, S: Source> Reading<'e, S> {
             received += bytes.len() as u64;
             *got += bytes.len() as u64;
             if *got > range.length {
-                let what = format!("more than the {} bytes asked for came", range.length);
-                return Err(Trouble::Fault(ReadFault::new(what, Again::Never)));
+                return Err(Trouble::Fault(too_many(range)));
             }
             (self.progress)(Progress::Bytes(bytes.len() as u64));
             self.deliver(range.index, bytes, funds).await;
@@ -242,7 +241,11 @@ impl<'e, S: Source> Reading<'e, S> {
                 return Err(Trouble::Fault(ReadFault::new(what, Again::Soon)));
             }
         }
-        Ok(())
+        // What is there already may not be more; nobody waits for it.
+        match body.next().now_or_never() {
+            Some(Some(Ok(more))) if !more.is_empty() => Err(Trouble::Fault(too_many(range))),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Hands a piece on when it is its turn; waits until there is memory for it.
@@ -294,6 +297,10 @@ impl<'e, S: Source> Reading<'e, S> {
 enum Trouble {
     Finding(Finding),
     Fault(ReadFault),
+}
+
+fn too_many(range: Range) -> ReadFault {
+    ReadFault::new(format!("more than the {} bytes asked for came", range.length), Again::Never)
 }
 
 fn silent() -> ReadFault {

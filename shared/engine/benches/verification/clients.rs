@@ -12,17 +12,17 @@ use crate::store::{Set, Shape};
 
 /// Which cores do what.
 #[derive(Debug, Clone)]
-pub struct Cores {
+pub(crate) struct Cores {
     /// The store's.
-    pub store: String,
+    pub(crate) store: String,
     /// The clients'.
-    pub clients: String,
+    pub(crate) clients: String,
 }
 
 impl Cores {
     /// With four cores or more each side has half of them; with fewer both share all. `LIFEBOAT_BENCH_CORES=0-1/2-3`
     /// says otherwise: the store's, a slash, the clients'.
-    pub fn of_this_machine() -> Self {
+    pub(crate) fn of_this_machine() -> Self {
         if let Some((store, clients)) =
             std::env::var("LIFEBOAT_BENCH_CORES").ok().as_deref().and_then(|t| t.split_once('/'))
         {
@@ -40,15 +40,15 @@ impl Cores {
 
 /// A store that runs until this is dropped.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     child: Child,
     /// Where it listens.
-    pub url: String,
+    pub(crate) url: String,
 }
 
 impl Store {
     /// A store in a process of its own.
-    pub fn start(cores: &Cores, sets: &[Set], shape: Shape) -> Self {
+    pub(crate) fn start(cores: &Cores, sets: &[Set], shape: Shape) -> Self {
         let mut command = pinned(&cores.store, std::env::current_exe().expect("this program has a path"));
         let numbers = [shape.latency.as_millis().to_string(), shape.bytes_per_second.to_string()];
         command.arg("serve").args(numbers).args(sets.iter().map(Set::text)).stdout(Stdio::piped());
@@ -69,22 +69,22 @@ impl Drop for Store {
 
 /// What a client did.
 #[derive(Debug, Clone)]
-pub struct Run {
+pub(crate) struct Run {
     /// From its start to its end.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// What it wrote.
-    pub output: String,
+    pub(crate) output: String,
 }
 
 impl Run {
     /// Its line of JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.output).unwrap_or(Value::Null)
     }
 }
 
 /// One or more commands at once, to their ends.
-pub fn time(commands: Vec<Command>) -> Result<Run, String> {
+pub(crate) fn time(commands: Vec<Command>) -> Result<Run, String> {
     let begun = Instant::now();
     let spawn = |mut command: Command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let children: Vec<Child> = commands.into_iter().map(spawn).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
@@ -100,7 +100,7 @@ pub fn time(commands: Vec<Command>) -> Result<Run, String> {
 }
 
 /// One of our own roles.
-pub fn role(cores: &Cores, url: &str, arguments: &[&str]) -> Command {
+pub(crate) fn role(cores: &Cores, url: &str, arguments: &[&str]) -> Command {
     let mut command = pinned(&cores.clients, std::env::current_exe().expect("this program has a path"));
     command.args(arguments);
     with_store(&mut command, url);
@@ -108,7 +108,7 @@ pub fn role(cores: &Cores, url: &str, arguments: &[&str]) -> Command {
 }
 
 /// Four curls that drain a set between them: objects in turn, or ranges of the only one.
-pub fn curls(cores: &Cores, url: &str, set: &Set) -> Vec<Command> {
+pub(crate) fn curls(cores: &Cores, url: &str, set: &Set) -> Vec<Command> {
     let scratch = scratch();
     let config = |n: usize| {
         let next =
@@ -135,7 +135,7 @@ pub fn curls(cores: &Cores, url: &str, set: &Set) -> Vec<Command> {
 }
 
 /// `rclone hashsum`, reading every byte.
-pub fn rclone(cores: &Cores, url: &str, set: &Set) -> Command {
+pub(crate) fn rclone(cores: &Cores, url: &str, set: &Set) -> Command {
     let mut command = pinned(&cores.clients, "rclone");
     command.args(["hashsum", "sha256", "--download"]).arg(format!(":s3:b/{}", set.prefix));
     command.args(["--s3-provider", "AWS", "--s3-env-auth", "--s3-force-path-style", "--s3-endpoint", url]);
@@ -146,7 +146,7 @@ pub fn rclone(cores: &Cores, url: &str, set: &Set) -> Command {
 }
 
 /// `aws s3 cp - | sha256sum`, one object after another.
-pub fn aws(cores: &Cores, url: &str, set: &Set) -> Command {
+pub(crate) fn aws(cores: &Cores, url: &str, set: &Set) -> Command {
     let mut command = pinned(&cores.clients, "bash");
     let line = "for n in $(seq -f %05g 0 $1); do aws s3 cp --quiet s3://b/$0/$n - | sha256sum | cut -d' ' -f1 | sed \"s/\\$/  $n/\" || exit 1; done";
     command.args(["-o", "pipefail", "-c", line, &set.prefix, &(set.objects - 1).to_string()]);
@@ -155,7 +155,7 @@ pub fn aws(cores: &Cores, url: &str, set: &Set) -> Command {
 }
 
 /// What a program says of its version, or `None` when it is not installed.
-pub fn version(program: &str, argument: &str) -> Option<String> {
+pub(crate) fn version(program: &str, argument: &str) -> Option<String> {
     let done = Command::new(program).arg(argument).output().ok()?;
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     let line = text.lines().next().filter(|_| done.status.success())?;
@@ -179,7 +179,7 @@ fn pinned(cores: &str, program: impl Into<OsString>) -> Command {
 }
 
 /// A directory for this process's files.
-pub fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     let path = std::env::temp_dir().join(format!("lifeboat-bench-{}", std::process::id()));
     std::fs::create_dir_all(&path).expect("the directory for temporary files can be written");
     path

@@ -11,7 +11,7 @@ use crate::store::Set;
 
 /// A measured figure and what it is held to.
 #[derive(Debug, Clone)]
-pub struct Line {
+pub(crate) struct Line {
     what: String,
     measured: Option<f64>,
     target: Option<Target>,
@@ -26,7 +26,7 @@ enum Target {
 
 impl Line {
     /// Something that could not be measured, and why.
-    pub fn not_run(client: &str, set: &Set, why: &str) -> Self {
+    pub(crate) fn not_run(client: &str, set: &Set, why: &str) -> Self {
         let what = format!("({}) {client}", set.prefix);
         Self { what, measured: None, target: None, remark: format!("NOT RUN: {why}") }
     }
@@ -56,7 +56,7 @@ impl fmt::Display for Line {
 
 /// Everything measured.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     versions: BTreeMap<&'static str, Option<String>>,
     head: Value,
     lines: Vec<Line>,
@@ -64,7 +64,7 @@ pub struct Report {
 
 impl Report {
     /// Prints what is measured with, and on what.
-    pub fn new(cores: &Cores, rounds: u64, scale: u64) -> Self {
+    pub(crate) fn new(cores: &Cores, rounds: u64, scale: u64) -> Self {
         let versions = BTreeMap::from([
             ("curl", version("curl", "--version")),
             ("rclone", version("rclone", "version")),
@@ -86,18 +86,18 @@ impl Report {
     }
 
     /// Whether a program is there.
-    pub fn installed(&self, program: &str) -> bool {
+    pub(crate) fn installed(&self, program: &str) -> bool {
         self.versions.get(program).is_some_and(Option::is_some)
     }
 
     /// Adds a line and prints it.
-    pub fn note(&mut self, line: Line) {
+    pub(crate) fn note(&mut self, line: Line) {
         println!("{line}");
         self.lines.push(line);
     }
 
     /// Holds a client's sums to those computed out of memory.
-    pub fn agrees(&self, client: &str, set: &Set, run: &Run, expected: &Value) {
+    pub(crate) fn agrees(&self, client: &str, set: &Set, run: &Run, expected: &Value) {
         let sums = match client {
             "curl" | "drain" => return,
             "rclone" | "aws" => Value::String(sums_digest(run.output.lines().map(|line| {
@@ -113,7 +113,7 @@ impl Report {
     }
 
     /// A set read as fast as the loopback interface goes.
-    pub fn loopback(&mut self, set: &Set, best: &BTreeMap<&'static str, f64>) {
+    pub(crate) fn loopback(&mut self, set: &Set, best: &BTreeMap<&'static str, f64>) {
         self.rates("loopback", set, best);
         let rate = |client: &str| best.get(client).map(|s| set.total_bytes() as f64 / s);
         let of = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a / b);
@@ -129,7 +129,7 @@ impl Report {
     }
 
     /// A set read with the latency and the rate of the real thing.
-    pub fn real(&mut self, set: &Set, best: &BTreeMap<&'static str, f64>) {
+    pub(crate) fn real(&mut self, set: &Set, best: &BTreeMap<&'static str, f64>) {
         self.rates("30 ms, 90 MB/s", set, best);
         let least = match set.prefix.as_str() {
             "a" => 1.3,
@@ -175,7 +175,7 @@ impl Report {
     }
 
     /// The most memory over the idle process, of a small object and a large one.
-    pub fn memory(&mut self, sets: &[Set; 2], peaks_mib: [f64; 2]) {
+    pub(crate) fn memory(&mut self, sets: &[Set; 2], peaks_mib: [f64; 2]) {
         for (set, peak) in sets.iter().zip(peaks_mib) {
             let what = format!("peak memory over the idle process, one object of {} MiB, MiB", set.size_bytes >> 20);
             self.note(Line { what, measured: Some(peak), target: Some(Target::AtMost(96.0)), remark: String::new() });
@@ -186,7 +186,7 @@ impl Report {
     }
 
     /// Prints the table and writes the JSON; a line that fails fails the run.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         println!("\n| what | measured | target | verdict | |\n|---|---|---|---|---|");
         self.lines.iter().for_each(|line| println!("{line}"));
         let lines: Vec<Value> = self

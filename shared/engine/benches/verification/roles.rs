@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::store::{Block, Set, Shape, serve};
 
 /// Runs the role that the arguments name.
-pub fn run(role: &str, arguments: &[String]) {
+pub(crate) fn run(role: &str, arguments: &[String]) {
     match role {
         "serve" => {
             let number = |n: usize| arguments.get(n).and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -71,7 +71,7 @@ fn hash_object(block: &Block, n: usize, size_bytes: u64) -> String {
 }
 
 /// One digest over all sums, whoever computed them.
-pub fn sums_digest(lines: impl IntoIterator<Item = (String, String)>) -> String {
+pub(crate) fn sums_digest(lines: impl IntoIterator<Item = (String, String)>) -> String {
     let mut lines: Vec<String> = lines.into_iter().map(|(key, sum)| format!("{key} {sum}\n")).collect();
     lines.sort();
     hex(&Sha256::digest(lines.concat()))

@@ -19,46 +19,46 @@ const PAGE_MAX: usize = 1_000;
 
 /// A prefix with equal objects `<prefix>/00000`, ….
 #[derive(Debug, Clone)]
-pub struct Set {
+pub(crate) struct Set {
     /// Without a slash.
-    pub prefix: String,
+    pub(crate) prefix: String,
     /// How many.
-    pub objects: usize,
+    pub(crate) objects: usize,
     /// Of how many bytes each.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
 }
 
 impl Set {
     /// `prefix:objects:bytes`.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let (prefix, objects, size) = (parts.next()?, parts.next()?, parts.next()?);
         Some(Self { prefix: prefix.to_owned(), objects: objects.parse().ok()?, size_bytes: size.parse().ok()? })
     }
 
     /// As [`Self::parse`] reads it.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("{}:{}:{}", self.prefix, self.objects, self.size_bytes)
     }
 
     /// Bytes of all objects.
-    pub fn total_bytes(&self) -> u64 {
+    pub(crate) fn total_bytes(&self) -> u64 {
         self.objects as u64 * self.size_bytes
     }
 
     /// The key of one of its objects.
-    pub fn key(&self, n: usize) -> String {
+    pub(crate) fn key(&self, n: usize) -> String {
         format!("{}/{n:05}", self.prefix)
     }
 }
 
 /// The bytes of every object: the block over and over, beginning at another place for each object.
 #[derive(Debug)]
-pub struct Block(Vec<u8>);
+pub(crate) struct Block(Vec<u8>);
 
 impl Block {
     /// The same each time.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut state = 0x243f_6a88_85a3_08d3_u64;
         let mut bytes = Vec::with_capacity(BLOCK_BYTES + 8);
         while bytes.len() < BLOCK_BYTES {
@@ -72,7 +72,7 @@ impl Block {
     }
 
     /// The longest stretch of object `n` from `offset`, of at most `length` bytes, that lies in one piece.
-    pub fn stretch(&self, n: usize, offset: u64, length: u64) -> &[u8] {
+    pub(crate) fn stretch(&self, n: usize, offset: u64, length: u64) -> &[u8] {
         let at = (offset + n as u64 * 4_099) % BLOCK_BYTES as u64;
         let at = usize::try_from(at).expect("less than the block");
         let room = (BLOCK_BYTES - at) as u64;
@@ -82,11 +82,11 @@ impl Block {
 
 /// How answers are slowed.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Before the first byte.
-    pub latency: Duration,
+    pub(crate) latency: Duration,
     /// On each connection; 0 is as fast as it goes.
-    pub bytes_per_second: u64,
+    pub(crate) bytes_per_second: u64,
 }
 
 struct Store {
@@ -97,7 +97,7 @@ struct Store {
 }
 
 /// Serves these sets until the process ends; says where on the standard output.
-pub fn serve(sets: Vec<Set>, shape: Shape, say: impl FnOnce(SocketAddr)) {
+pub(crate) fn serve(sets: Vec<Set>, shape: Shape, say: impl FnOnce(SocketAddr)) {
     let block = Block::new();
     let crcs = sets.iter().map(|set| (0..set.objects).map(|n| crc(&block, n, set.size_bytes)).collect()).collect();
     let store = Arc::new(Store { sets, crcs, block, shape });

@@ -165,18 +165,4 @@ fn recorded(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_content_range_is_believed_only_when_it_covers_the_bytes_that_come() {
-        assert_eq!(content_range("bytes 4-7/10", 4), Some((4, 10)));
-        assert_eq!(content_range("bytes 0-9/10", 10), Some((0, 10)));
-        for (text, length) in
-            [("bytes 4-7/10", 5), ("bytes 4-7/7", 4), ("bytes 7-4/10", 4), ("bytes */10", 0), ("4-7/10", 4)]
-        {
-            assert_eq!(content_range(text, length), None, "{text}");
-        }
-        assert_eq!(content_range("bytes 0-18446744073709551615/18446744073709551615", 0), None);
-    }
-}
+mod tests;
