@@ -7,6 +7,8 @@
 pub mod descriptors;
 pub mod etag;
 pub mod finding;
+pub mod fixity;
+pub mod heal;
 pub mod inventory;
 pub mod plan;
 pub mod proof;
@@ -17,7 +19,7 @@ pub use finding::{Finding, Note, VerifyEvidence};
 pub use inventory::Inventory;
 pub use plan::{Fold, Part, Shard, ShardObject};
 pub use proof::{ProofError, VerifiedBackup, VerifiedManifest};
-pub use t0::{T0Finding, T0Level, T0Outcome};
+pub use t0::{T0Finding, T0Level, T0Outcome, T0Summary};
 
 #[cfg(test)]
 pub(crate) mod sample;

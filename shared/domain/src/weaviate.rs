@@ -110,6 +110,12 @@ pub struct DescriptorNode {
     /// Its classes.
     #[serde(default, deserialize_with = "null_as_default")]
     pub classes: Vec<String>,
+    /// How its part ended; empty until the end.
+    #[serde(default)]
+    pub status: String,
+    /// Why its part failed, empty otherwise.
+    #[serde(default)]
+    pub error: String,
 }
 
 /// `<node>/backup.json`, the node descriptor.
@@ -126,6 +132,18 @@ pub struct NodeDescriptor {
     /// Its classes.
     #[serde(default, deserialize_with = "null_as_default")]
     pub classes: Vec<ClassDescriptor>,
+    /// The structure version.
+    #[serde(default)]
+    pub version: String,
+    /// Weaviate's version.
+    #[serde(default)]
+    pub server_version: String,
+    /// Absent means gzip.
+    #[serde(default)]
+    pub compression_type: Option<String>,
+    /// The base of an incremental backup, or empty.
+    #[serde(default)]
+    pub base_backup_id: Option<String>,
 }
 
 /// A class in a node descriptor.

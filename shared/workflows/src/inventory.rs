@@ -38,7 +38,7 @@ pub(crate) async fn inventory(bucket: &impl Bucket, backup_id: &BackupId) -> Res
     Ok((Inventory::of(backup_id, entries.into_iter().map(entry)), pages))
 }
 
-fn entry(listed: ListedVersion) -> Entry {
+pub(crate) fn entry(listed: ListedVersion) -> Entry {
     let content = match listed.content {
         VersionContent::Object { size_bytes, etag } => Content::Object { size_bytes, etag },
         VersionContent::DeleteMarker => Content::DeleteMarker,
@@ -55,7 +55,19 @@ fn entry(listed: ListedVersion) -> Entry {
 /// # Errors
 /// Only when the bucket gives no answer; whatever is wrong with the backup is in the outcome.
 pub async fn t0(bucket: &impl Bucket, manifest: &Manifest, rows: &[CatalogueRow]) -> Result<T0Outcome, StoreError> {
-    let (inventory, pages) = inventory(bucket, &manifest.backup_id).await?;
+    t0_of(bucket, &manifest.backup_id, rows).await
+}
+
+/// [`t0`] of the rows of a backup's catalogue.
+///
+/// # Errors
+/// As [`t0`].
+pub async fn t0_of(
+    bucket: &impl Bucket,
+    backup_id: &BackupId,
+    rows: &[CatalogueRow],
+) -> Result<T0Outcome, StoreError> {
+    let (inventory, pages) = inventory(bucket, backup_id).await?;
     Ok(compare::compare(rows, &inventory, pages))
 }
 
@@ -106,7 +118,13 @@ pub async fn load_verified_manifest(bucket: &impl Bucket, which: Which<'_>) -> R
         expectations: &expectations.body,
         observed_after: &observed_after.body,
     };
-    VerifiedManifest::check(backup_id, named_by, stored).map_err(LoadError::Proof)
+    let verified = VerifiedManifest::check(backup_id, named_by, stored).map_err(LoadError::Proof)?;
+    let pointer = match which {
+        Which::Pointer(pointer) => Some(pointer),
+        Which::Backup(_) => None,
+    };
+    crate::history::hold(bucket, pointer, verified.manifest()).await?;
+    Ok(verified)
 }
 
 async fn must(bucket: &impl Bucket, key: &Key, limit_bytes: u64) -> Result<Stored, LoadError> {
@@ -161,3 +179,6 @@ pub(crate) async fn read_range(
         ReadOutcome::WrongLength { received_bytes } => Err(wrong(received_bytes)),
     })
 }
+
+#[cfg(test)]
+mod tests;

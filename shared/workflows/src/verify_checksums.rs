@@ -15,9 +15,12 @@
 //! The bucket gave no answer, or a record does not parse. On ticks such an error is counted, and one that keeps coming
 //! fails the backup with its reason, so that a wait for it ends.
 
+mod asked;
 mod hash;
 pub(crate) mod planning;
+mod protected;
 pub(crate) mod record;
+mod reread;
 pub(crate) mod shards;
 
 use std::collections::BTreeSet;
@@ -28,14 +31,17 @@ use std::time::Duration;
 use lifeboat_domain::event::Hint;
 use lifeboat_domain::ids::BackupId;
 use lifeboat_domain::keys::{Function, Key};
-use lifeboat_domain::runs::{Action, CreateRun, Request, VerifyRun};
-use lifeboat_domain::verify::{EtagMeaning, Finding};
+use lifeboat_domain::runs::{CreateRun, VerifyRun};
+use lifeboat_domain::manifest::CatalogueRow;
+use lifeboat_domain::verify::plan::Limits;
+use lifeboat_domain::verify::{EtagMeaning, Finding, Shard, ShardObject, fixity, plan};
 
 use crate::invocation::Patience;
 use crate::ports::{Bucket, Clock};
 use crate::store::{self, StoreError};
 
 pub use record::RecordError;
+pub use reread::FixityOutcome;
 
 /// What verification and flip need of the world.
 #[derive(Debug)]
@@ -61,8 +67,15 @@ pub struct VerifyPolicy {
     pub attempts_max: u32,
     /// How old a shard must be for a tick to read it, beside the time that its bytes take.
     pub redrive_after: Duration,
+    /// How often a shard that its event's reader did not answer is tried again, each time after twice the wait, before
+    /// its backup is failed.
+    pub shard_tries_max: u32,
     /// How old a shard without part may become before its backup is failed.
     pub shard_age_max: Duration,
+    /// What one invocation reads in its time.
+    pub limits: Limits,
+    /// How often what is protected is read again.
+    pub fixity: fixity::Policy,
 }
 
 impl VerifyPolicy {
@@ -75,7 +88,10 @@ impl VerifyPolicy {
             objects_parallel: 8,
             attempts_max: 30,
             redrive_after: Duration::from_mins(1),
+            shard_tries_max: 6,
             shard_age_max: Duration::from_hours(6),
+            limits: Limits::default(),
+            fixity: fixity::Policy::default(),
         }
     }
 }
@@ -121,6 +137,36 @@ pub enum VerifyAct {
         /// What is wrong with the others.
         findings: Vec<Finding>,
     },
+    /// A shard was tried, and its reader got no answer.
+    Tried {
+        /// The backup.
+        backup_id: BackupId,
+        /// Its index.
+        shard: u32,
+        /// Which try it was, and of how many.
+        tries: (u32, u32),
+        /// Why.
+        reason: String,
+    },
+    /// What is protected was read again, in part or whole.
+    Fixity {
+        /// The backup.
+        backup_id: BackupId,
+        /// What it came to.
+        outcome: FixityOutcome,
+    },
+    /// A person's request was taken up, or refused.
+    Request {
+        /// Its id.
+        id: String,
+        /// What is done about it.
+        outcome: String,
+    },
+    /// Beside all that, an error that the next tick may not meet.
+    Fault {
+        /// What it was.
+        reason: String,
+    },
     /// The backup is failed.
     Failed {
         /// The backup.
@@ -128,6 +174,23 @@ pub enum VerifyAct {
         /// Why.
         findings: Vec<Finding>,
     },
+}
+
+impl VerifyReport {
+    /// Whether a person must look: a backup failed, a shard has a finding, bytes that are protected changed.
+    pub fn attention(&self) -> bool {
+        self.acts.iter().any(|act| match act {
+            VerifyAct::Failed { .. } => true,
+            VerifyAct::Hashed { findings, .. } => !findings.is_empty(),
+            VerifyAct::Fixity { outcome, .. } => outcome.attention(),
+            VerifyAct::Tried { tries: (tried, most), .. } => tried >= most,
+            VerifyAct::Ignored { .. }
+            | VerifyAct::Waiting { .. }
+            | VerifyAct::Planned { .. }
+            | VerifyAct::Request { .. }
+            | VerifyAct::Fault { .. } => false,
+        })
+    }
 }
 
 impl fmt::Display for VerifyReport {
@@ -157,6 +220,12 @@ impl fmt::Display for VerifyAct {
             Self::Hashed { backup_id, shard, findings, .. } => {
                 write!(f, "{backup_id} shard {shard} has {} findings, first: {}", findings.len(), findings[0])
             }
+            Self::Tried { backup_id, shard, tries: (tried, most), reason } => {
+                write!(f, "{backup_id} shard {shard}: try {tried} of {most} failed: {reason}")
+            }
+            Self::Fixity { backup_id, outcome } => write!(f, "fixity of {backup_id}: {outcome}"),
+            Self::Fault { reason } => write!(f, "an error: {reason}"),
+            Self::Request { id, outcome } => write!(f, "request {id}: {outcome}"),
             Self::Failed { backup_id, findings } => {
                 let first = findings.first().map_or_else(String::new, ToString::to_string);
                 write!(f, "{backup_id} FAILED with {} findings, first: {first}", findings.len())
@@ -187,16 +256,12 @@ pub async fn run(
     match hint {
         Hint::Tick => tick(ports, policy, patience).await,
         Hint::ObjectCreated { bucket, key } if *bucket == policy.bucket => match Key::parse(key) {
-            Some(Key::BackupObject(id, path)) if path == "backup_config.json" => one(ports, &id).await,
+            Some(Key::BackupObject(id, path)) if path == "backup_config.json" => one(ports, policy, &id).await,
             Some(Key::Shard(id, index)) => shard(ports, policy, &id, index).await,
-            Some(asked @ Key::Request(Function::VerifyChecksums, _)) => {
-                let request = store::read::<Request>(ports.bucket, &asked).await.map_err(VerifyError::Store)?;
-                match request.map(|r| r.value.action) {
-                    // Verifying is harmless and ends the same however often: no record of the request is needed.
-                    Some(Action::Verify { backup_id }) => one(ports, &backup_id).await,
-                    Some(other) => ignored(format!("{key} asks {} to act", other.function().name())),
-                    None => ignored(format!("{key} is gone")),
-                }
+            // What it asks is looked up among all requests, as on a tick.
+            Some(Key::Request(Function::VerifyChecksums, _)) => {
+                let acts = asked::take_up(ports, policy).await?;
+                if acts.is_empty() { ignored(format!("{key} is gone, or was taken up already")) } else { Ok(VerifyReport { acts }) }
             }
             Some(_) | None => ignored(format!("{key} is neither a backup_config.json, nor a shard, nor a request")),
         },
@@ -206,9 +271,13 @@ pub async fn run(
     }
 }
 
-async fn one(ports: &Ports<'_, impl Bucket, impl Clock>, backup_id: &BackupId) -> Result<VerifyReport, VerifyError> {
+async fn one(
+    ports: &Ports<'_, impl Bucket, impl Clock>,
+    policy: &VerifyPolicy,
+    backup_id: &BackupId,
+) -> Result<VerifyReport, VerifyError> {
     let run = record::read(ports.bucket).await.map_err(VerifyError::Record)?;
-    let act = match open_and_plan(ports.bucket, &run, backup_id).await? {
+    let act = match open_and_plan(ports.bucket, policy, &run, backup_id).await? {
         Some(act) => act,
         None => VerifyAct::Waiting { backup_id: backup_id.clone(), why: "its shards are being read".to_owned() },
     };
@@ -221,9 +290,13 @@ async fn shard(
     backup_id: &BackupId,
     index: u32,
 ) -> Result<VerifyReport, VerifyError> {
-    let run = record::read(ports.bucket).await.map_err(VerifyError::Record)?;
     let waiting = |why: &str| VerifyAct::Waiting { backup_id: backup_id.clone(), why: why.to_owned() };
-    if !run.open.contains_key(backup_id) {
+    let open = if fixity::is_slice(backup_id) {
+        reread::is_open(ports.bucket, backup_id).await?
+    } else {
+        record::read(ports.bucket).await.map_err(VerifyError::Record)?.open.contains_key(backup_id)
+    };
+    if !open {
         return Ok(VerifyReport { acts: vec![waiting("its verification is not open")] });
     }
     let act = shards::answer(ports.bucket, policy, backup_id, index).await?;
@@ -233,6 +306,7 @@ async fn shard(
 /// Opens and plans as far as needed; `None` when it is planned already.
 async fn open_and_plan(
     bucket: &impl Bucket,
+    policy: &VerifyPolicy,
     run: &VerifyRun,
     backup_id: &BackupId,
 ) -> Result<Option<VerifyAct>, VerifyError> {
@@ -241,7 +315,7 @@ async fn open_and_plan(
     }
     match run.open.get(backup_id) {
         Some(open) if open.shards > 0 => Ok(None),
-        Some(_) | None => planning::plan(bucket, backup_id).await.map(Some),
+        Some(_) | None => planning::plan(bucket, policy.limits, backup_id).await.map(Some),
     }
 }
 
@@ -263,17 +337,48 @@ async fn tick(
         // What is open already does not depend on create-backup's record.
         Err(error) => failure = Some(VerifyError::Store(error)),
     }
+    // What is asked, and what is read again, waits for no backup and keeps none waiting.
+    match asked::take_up(ports, policy).await {
+        Ok(acts) => report.acts.extend(acts),
+        Err(error) => {
+            failure.get_or_insert(error);
+        }
+    }
     for backup_id in due {
         match advance(ports, policy, &run, &backup_id, patience).await {
-            Ok(acts) => report.acts.extend(acts),
+            Ok((acts, failed)) => {
+                report.acts.extend(acts);
+                // A shard's error is counted as its try.
+                failure = failure.or(failed);
+            }
             Err(error) => {
                 report.acts.extend(count(ports.bucket, policy, &backup_id, &error).await?);
                 failure.get_or_insert(error);
             }
         }
     }
-    failure.map_or(Ok(report), Err)
+    match reread::advance(ports, policy, patience.until).await {
+        Ok((acts, failed)) => {
+            report.acts.extend(acts);
+            failure = failure.or(failed);
+        }
+        Err(error) => {
+            failure.get_or_insert(error);
+        }
+    }
+    match failure {
+        // What people must see is reported; the error that comes again next minute is not lost by that.
+        Some(error) if report.attention() => {
+            report.acts.push(VerifyAct::Fault { reason: chain(&error) });
+            Ok(report)
+        }
+        Some(error) => Err(error),
+        None => Ok(report),
+    }
 }
+
+/// What was done, and the error that the next try may not meet.
+type Advanced = (Vec<VerifyAct>, Option<VerifyError>);
 
 async fn advance(
     ports: &Ports<'_, impl Bucket, impl Clock>,
@@ -281,14 +386,41 @@ async fn advance(
     run: &VerifyRun,
     backup_id: &BackupId,
     patience: Patience,
-) -> Result<Vec<VerifyAct>, VerifyError> {
-    match (open_and_plan(ports.bucket, run, backup_id).await?, run.open.get(backup_id)) {
-        (Some(act), _) => Ok(vec![act]),
+) -> Result<Advanced, VerifyError> {
+    match (open_and_plan(ports.bucket, policy, run, backup_id).await?, run.open.get(backup_id)) {
+        (Some(act), _) => Ok((vec![act], None)),
         (None, Some(open)) => {
-            shards::redrive(ports.bucket, ports.clock, policy, (backup_id, open), patience.until).await
+            let work = shards::list_work(ports.bucket, backup_id).await.map_err(VerifyError::Store)?;
+            if (0..open.shards).any(|n| !work.shards.contains_key(&n)) {
+                return Ok((vec![planning::plan(ports.bucket, policy.limits, backup_id).await?], None));
+            }
+            let tries = shards::Tries::Backup(&open.tries);
+            let (mut acts, failed, end) =
+                shards::redrive(ports, policy, (backup_id, &work), tries, patience.until).await?;
+            if let Some(reason) = end {
+                let findings = vec![Finding::Unfinished { reason }];
+                record::fail(ports.bucket, backup_id, &findings).await.map_err(VerifyError::Record)?;
+                acts.push(VerifyAct::Failed { backup_id: backup_id.clone(), findings });
+            }
+            Ok((acts, failed))
         }
-        (None, None) => Ok(Vec::new()),
+        (None, None) => Ok((Vec::new(), None)),
     }
+}
+
+/// Reads one object in full, at its pinned version: its row, or what is wrong with it.
+pub(crate) async fn read_in_full(
+    bucket: &impl Bucket,
+    policy: &VerifyPolicy,
+    object: &ShardObject,
+) -> Result<Result<CatalogueRow, Finding>, StoreError> {
+    let objects = vec![object.clone()];
+    let plan_sha256 = plan::plan_digest(&objects);
+    let backup_id = BackupId::parse("one").expect("a name");
+    let shard = Shard { backup_id, index: 0, of: 1, plan_sha256, objects };
+    let mut part = hash::hash_shard(bucket, policy, &shard).await?;
+    let lost = || Finding::Vanished { key: object.key.clone() };
+    Ok(part.rows.pop().ok_or_else(|| part.findings.pop().unwrap_or_else(lost)))
 }
 
 /// Counts an error of a tick; the last one that is allowed fails the backup, so that whoever waits for it learns why.

@@ -7,7 +7,7 @@ use super::{Finding, inventory::is_ignored};
 use crate::expectations::{Expectations, TenantStatus};
 use crate::ids::{BackupId, Sha256Digest};
 use crate::keys::Key;
-use crate::weaviate::{ClassDescriptor, GlobalDescriptor, NodeDescriptor, OperationStatus};
+use crate::weaviate::{ClassDescriptor, GlobalDescriptor, IncrementalInfo, NodeDescriptor, OperationStatus};
 
 /// The path of the global descriptor below the backup's prefix.
 pub const GLOBAL_PATH: &str = "backup_config.json";
@@ -46,17 +46,33 @@ fn unreadable(backup_id: &BackupId, path: &str, error: &serde_json::Error) -> Fi
     Finding::DescriptorUnreadable { key: key(backup_id, path), detail: error.to_string() }
 }
 
-/// Holds descriptors, current objects (paths below the prefix, with bytes) and expectations to each other. An empty
-/// answer means that they agree in everything.
+/// Paths below a backup's prefix, with the bytes of the current objects.
+pub type Sizes = BTreeMap<String, u64>;
+
+/// The backups that this one builds on, by id as Weaviate spells it: objects of theirs belong to it.
+pub fn bases(descriptors: &Descriptors) -> BTreeSet<String> {
+    let nodes = descriptors.nodes.values().map(|(node, _)| node);
+    let shards = nodes.clone().flat_map(|node| &node.classes).flat_map(|class| &class.shards);
+    let taken = shards.filter_map(|s| s.incremental_backup_info.as_ref()).flat_map(|i| i.files_per_backup.keys());
+    let named = nodes.filter_map(|node| node.base_backup_id.as_ref()).chain(&descriptors.global.base_backup_id);
+    named.chain(taken).filter(|base| !base.is_empty()).cloned().collect()
+}
+
+/// Holds descriptors, current objects and expectations to each other. An empty answer means that they agree in
+/// everything. `based_on` has what is under each of [`bases`].
 pub fn check(
     backup_id: &BackupId,
-    sizes: &BTreeMap<String, u64>,
+    sizes: &Sizes,
+    based_on: &BTreeMap<String, Sizes>,
     descriptors: &Descriptors,
     expectations: &Expectations,
 ) -> Vec<Finding> {
-    let mut check = Check { backup_id, findings: Vec::new() };
+    let mut check = Check { backup_id, global: &descriptors.global, based_on, findings: Vec::new() };
     check.global(&descriptors.global);
     check.expectations(descriptors, expectations);
+    for base in bases(descriptors) {
+        check.base(base);
+    }
     let mut named = BTreeSet::from([GLOBAL_PATH.to_owned()]);
     for (node, listed) in &descriptors.global.nodes {
         named.insert(node_path(node));
@@ -86,6 +102,8 @@ pub fn check(
 
 struct Check<'a> {
     backup_id: &'a BackupId,
+    global: &'a GlobalDescriptor,
+    based_on: &'a BTreeMap<String, Sizes>,
     findings: Vec<Finding>,
 }
 
@@ -110,14 +128,40 @@ impl Check<'_> {
             self.findings.push(Finding::StructureUnknown { key: key.clone(), found: global.version.clone() });
         }
         if global.nodes.is_empty() {
-            self.findings.push(Finding::NoNodes { key });
+            self.findings.push(Finding::NoNodes { key: key.clone() });
         }
-        self.base(global.base_backup_id.as_deref());
+        for (node, part) in &global.nodes {
+            if !matches!(part.status.as_str(), "" | "SUCCESS") {
+                let status = format!("{} of node {node}", part.status);
+                self.findings.push(Finding::NotSuccess { key: key.clone(), status });
+            }
+            if !part.error.is_empty() {
+                let error = part.error.chars().take(300).collect();
+                self.findings.push(Finding::DescriptorError { key: key.clone(), error });
+            }
+        }
     }
 
-    fn base(&mut self, base: Option<&str>) {
-        if let Some(base) = base.filter(|base| !base.is_empty()) {
-            self.findings.push(Finding::IncrementalNotSupported { base: base.to_owned() });
+    /// A chain is held to be there, and refused all the same: nothing of ours asks for one.
+    fn base(&mut self, base: String) {
+        if self.based_on.get(&base).is_none_or(|sizes| !sizes.contains_key(GLOBAL_PATH)) {
+            self.findings.push(Finding::BaseMissing { base: base.clone() });
+        }
+        self.findings.push(Finding::IncrementalNotSupported { base });
+    }
+
+    /// Objects that a shard takes from other backups.
+    fn taken(&mut self, node: &str, info: &IncrementalInfo) {
+        for (base, files) in &info.files_per_backup {
+            let Some(there) = self.based_on.get(base) else { continue };
+            let chunks = files.iter().filter_map(|file| file.get("chunkKeys")?.as_array()).flatten();
+            for path in chunks.filter_map(|chunk| Some(format!("{node}/{}", chunk.as_str()?))) {
+                if there.get(&path).is_none_or(|size_bytes| *size_bytes == 0) {
+                    let empty = there.contains_key(&path);
+                    let key = BackupId::parse(base).map_or_else(|_| path.clone(), |id| key(&id, &path));
+                    self.findings.push(Finding::BaseObjectMissing { key, empty });
+                }
+            }
         }
     }
 
@@ -159,6 +203,18 @@ impl Check<'_> {
         if found != expected || found.len() != descriptor.classes.len() {
             self.findings.push(Finding::NodeClassesDiffer { key: key(self.backup_id, &path), found, expected });
         }
+        let plain = |text: &Option<String>| text.clone().unwrap_or_default();
+        let global = self.global;
+        for (what, found, expected) in [
+            ("structure version", descriptor.version.clone(), global.version.clone()),
+            ("server version", descriptor.server_version.clone(), global.server_version.clone()),
+            ("compression", plain(&descriptor.compression_type), plain(&global.compression_type)),
+        ] {
+            if !found.is_empty() && !expected.is_empty() && found != expected {
+                let key = key(self.backup_id, &path);
+                self.findings.push(Finding::DescriptorsDisagree { key, what: what.to_owned(), found, expected });
+            }
+        }
     }
 
     fn class(&mut self, node: &str, class: &ClassDescriptor, named: &mut BTreeSet<String>) {
@@ -178,12 +234,15 @@ impl Check<'_> {
                     shard: shard.name.clone(),
                 });
             }
-            let bases = shard.incremental_backup_info.iter().flat_map(|i| i.files_per_backup.keys());
-            for base in bases {
-                self.base(Some(base));
+            if let Some(info) = &shard.incremental_backup_info {
+                self.taken(node, info);
             }
         }
         let present: BTreeSet<&str> = class.shards.iter().map(|s| s.name.as_str()).collect();
+        for shard in held.difference(&present) {
+            let (class, shard) = (class.name.clone(), (*shard).to_owned());
+            self.findings.push(Finding::ShardUnknown { key: descriptor.clone(), class, shard });
+        }
         let Some(owned) = owned_shards(class, node) else {
             self.findings.push(Finding::ShardingStateUnreadable { key: descriptor, class: class.name.clone() });
             return;

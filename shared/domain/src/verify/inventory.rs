@@ -59,11 +59,16 @@ pub fn is_ignored(path: &str) -> bool {
 impl Inventory {
     /// The inventory of this backup from all pages of a listing of versions.
     pub fn of(backup_id: &BackupId, entries: impl IntoIterator<Item = Entry>) -> Self {
+        Self::below(Key::backup_prefix(backup_id), entries)
+    }
+
+    /// The inventory of a copy of a backup below another prefix, with its final slash.
+    pub fn below(prefix: String, entries: impl IntoIterator<Item = Entry>) -> Self {
         let mut keys: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         for entry in entries {
             keys.entry(entry.key.clone()).or_default().push(entry);
         }
-        Self { prefix: Key::backup_prefix(backup_id), keys }
+        Self { prefix, keys }
     }
 
     /// A key's path below the backup's prefix.

@@ -18,10 +18,34 @@ pub const SHARD_COST_BYTES_MIN: u64 = 256 << 20;
 pub const SHARDS_MAX: u64 = 1000;
 /// What an object costs beyond its bytes: many tiny objects take their time in requests.
 pub const OBJECT_COST_BYTES: u64 = 128 << 10;
-/// The largest object that one invocation surely reads and hashes before its deadline.
-pub const OBJECT_BYTES_MAX: u64 = 40 << 30;
-/// The largest backup: [`SHARDS_MAX`] shards, each of which one invocation can read.
-pub const BACKUP_BYTES_MAX: u64 = SHARDS_MAX * OBJECT_BYTES_MAX;
+
+/// What one invocation reads before its deadline. One object is read by one invocation, because SHA-256 is sequential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes that an invocation surely reads and hashes in a second.
+    pub rate_bytes_per_second: u64,
+    /// Seconds that an invocation has for reading.
+    pub seconds: u64,
+}
+
+impl Default for Limits {
+    /// Two thirds of what a function is granted (600 Mbit/s, facts: aws.md §4.2), for all but a minute of 15 minutes.
+    fn default() -> Self {
+        Self { rate_bytes_per_second: 50 << 20, seconds: 840 }
+    }
+}
+
+impl Limits {
+    /// The largest object, and the largest shard.
+    pub fn object_bytes_max(self) -> u64 {
+        self.rate_bytes_per_second.saturating_mul(self.seconds)
+    }
+
+    /// The largest backup: [`SHARDS_MAX`] shards, each of which one invocation can read.
+    pub fn backup_bytes_max(self) -> u64 {
+        self.object_bytes_max().saturating_mul(SHARDS_MAX)
+    }
+}
 
 /// An object to be read, pinned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -97,20 +121,22 @@ pub fn plan_digest(objects: &[ShardObject]) -> Sha256Digest {
 }
 
 /// Cuts the objects into shards of about equal cost, in key order: an object belongs to the shard in which its first
-/// byte falls, so there are never more than [`SHARDS_MAX`].
-pub fn plan(backup_id: &BackupId, mut objects: Vec<ShardObject>) -> Result<Vec<Shard>, Vec<Finding>> {
+/// byte falls, so there are never more than [`SHARDS_MAX`]; a shard over what one invocation reads is cut again.
+pub fn plan(
+    backup_id: &BackupId,
+    mut objects: Vec<ShardObject>,
+    limits: Limits,
+) -> Result<Vec<Shard>, Vec<Finding>> {
+    let size_bytes_max = limits.object_bytes_max();
     let mut findings: Vec<Finding> = objects
         .iter()
-        .filter(|o| o.size_bytes > OBJECT_BYTES_MAX)
-        .map(|o| Finding::ObjectTooLarge {
-            key: o.key.clone(),
-            size_bytes: o.size_bytes,
-            size_bytes_max: OBJECT_BYTES_MAX,
-        })
+        .filter(|o| o.size_bytes > size_bytes_max)
+        .map(|o| Finding::ObjectTooLarge { key: o.key.clone(), size_bytes: o.size_bytes, size_bytes_max })
         .collect();
     let size_bytes = objects.iter().fold(0u64, |sum, o| sum.saturating_add(o.size_bytes));
-    if size_bytes > BACKUP_BYTES_MAX {
-        findings.push(Finding::BackupTooLarge { size_bytes, size_bytes_max: BACKUP_BYTES_MAX });
+    let too_large = || Finding::BackupTooLarge { size_bytes, size_bytes_max: limits.backup_bytes_max() };
+    if size_bytes > limits.backup_bytes_max() {
+        findings.push(too_large());
     }
     if !findings.is_empty() {
         return Err(findings);
@@ -127,9 +153,11 @@ pub fn plan(backup_id: &BackupId, mut objects: Vec<ShardObject>) -> Result<Vec<S
         groups.entry(offset / target).or_default().push(object);
         offset += cost;
     }
-    let of = u32::try_from(groups.len()).expect("at most SHARDS_MAX groups");
+    let groups: Vec<Vec<ShardObject>> = groups.into_values().flat_map(|g| readable(g, size_bytes_max)).collect();
+    let of = u32::try_from(groups.len()).ok().filter(|of| u64::from(*of) <= SHARDS_MAX);
+    let of = of.ok_or_else(|| vec![too_large()])?;
     Ok((0..of)
-        .zip(groups.into_values())
+        .zip(groups)
         .map(|(index, objects)| Shard {
             backup_id: backup_id.clone(),
             index,
@@ -138,6 +166,21 @@ pub fn plan(backup_id: &BackupId, mut objects: Vec<ShardObject>) -> Result<Vec<S
             objects,
         })
         .collect())
+}
+
+/// Cuts a group into runs that one invocation reads; no object is larger than that.
+fn readable(group: Vec<ShardObject>, size_bytes_max: u64) -> Vec<Vec<ShardObject>> {
+    let mut runs: Vec<Vec<ShardObject>> = Vec::with_capacity(1);
+    let mut size_bytes = 0u64;
+    for object in group {
+        let fits = size_bytes.saturating_add(object.size_bytes) <= size_bytes_max;
+        size_bytes = if fits { size_bytes } else { 0 } + object.size_bytes;
+        match runs.last_mut() {
+            Some(run) if fits => run.push(object),
+            Some(_) | None => runs.push(vec![object]),
+        }
+    }
+    runs
 }
 
 /// What all parts amount to.

@@ -4,6 +4,8 @@
 //! rows that were read; only it can be composed into a manifest. [`VerifiedManifest`] comes out of stored bytes whose
 //! digests all agree; only it can reach a pointer or a restore.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::descriptors::{self, Descriptors};
@@ -61,7 +63,9 @@ impl VerifiedBackup {
         let prefix = Key::backup_prefix(backup_id);
         let path = |row: &CatalogueRow| row.key.strip_prefix(&prefix).unwrap_or(&row.key).to_owned();
         let sizes = fold.rows.iter().map(|r| (path(r), r.size_bytes)).collect();
-        findings.extend(descriptors::check(backup_id, &sizes, &descriptors, &expectations));
+        // A backup that builds on others is refused, whatever is there of them.
+        let none = BTreeMap::new();
+        findings.extend(descriptors::check(backup_id, &sizes, &none, &descriptors, &expectations));
         let hashed = |p: &str| fold.rows.iter().find(|r| path(r) == p).map(|r| &r.sha256);
         let nodes = descriptors.nodes.iter().map(|(node, (_, sha256))| (descriptors::node_path(node), sha256));
         let read = nodes.chain([(descriptors::GLOBAL_PATH.to_owned(), &descriptors.global_sha256)]);

@@ -6,16 +6,42 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::inventory::{Content, Inventory};
 use crate::manifest::CatalogueRow;
 
 /// What a T0 is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum T0Level {
     /// Every row is pinned to a version.
     Full,
     /// The store has no versions: sizes and ETags only.
     Weak,
+}
+
+impl T0Level {
+    /// What a T0 of these rows is worth: [`Weak`](Self::Weak) as soon as one row has no version to be held to.
+    pub fn of(rows: &[CatalogueRow]) -> Self {
+        let weak = rows.iter().any(|r| r.version_id.as_deref().is_none_or(|v| v == "null"));
+        if weak { Self::Weak } else { Self::Full }
+    }
+}
+
+/// What a T0 came to, for a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct T0Summary {
+    /// What it is worth: `weak` says that versions could not be held, sizes and ETags only.
+    pub level: T0Level,
+    /// Objects that the catalogue names.
+    pub objects: u64,
+    /// Listing requests that it took.
+    pub listing_pages: u32,
+    /// How many things were wrong; a restore goes on only at 0.
+    pub findings: u64,
+    /// The first of them.
+    pub first: Option<String>,
 }
 
 /// What T0 found. A restore goes on only if it [`passed`](Self::passed).
@@ -28,9 +54,22 @@ pub struct T0Outcome {
     pub findings: Vec<T0Finding>,
     /// Listing requests that it took.
     pub listing_pages: u32,
+    /// Objects that the catalogue names.
+    pub objects: u64,
 }
 
 impl T0Outcome {
+    /// For a record.
+    pub fn summary(&self) -> T0Summary {
+        T0Summary {
+            level: self.level,
+            objects: self.objects,
+            listing_pages: self.listing_pages,
+            findings: self.findings.len() as u64,
+            first: self.findings.first().map(ToString::to_string),
+        }
+    }
+
     /// Whether a restore would read exactly what was verified.
     pub fn passed(&self) -> bool {
         self.findings.is_empty()
@@ -94,8 +133,6 @@ pub enum T0Finding {
 
 /// Compares a catalogue with a listing of all versions under its backup.
 pub fn compare(rows: &[CatalogueRow], inventory: &Inventory, listing_pages: u32) -> T0Outcome {
-    let weak = rows.iter().any(|r| r.version_id.as_deref().is_none_or(|v| v == "null"));
-    let level = if weak { T0Level::Weak } else { T0Level::Full };
     let mut findings: Vec<T0Finding> = rows.iter().filter_map(|row| compare_row(row, inventory)).collect();
     if rows.is_empty() {
         findings.push(T0Finding::EmptyCatalogue);
@@ -107,7 +144,7 @@ pub fn compare(rows: &[CatalogueRow], inventory: &Inventory, listing_pages: u32)
             .filter(|key| !known.contains(key) && inventory.current(key).is_some())
             .map(|key| T0Finding::Unexplained { key: key.to_owned() }),
     );
-    T0Outcome { level, findings, listing_pages }
+    T0Outcome { level: T0Level::of(rows), findings, listing_pages, objects: rows.len() as u64 }
 }
 
 fn compare_row(row: &CatalogueRow, inventory: &Inventory) -> Option<T0Finding> {

@@ -1,8 +1,10 @@
-use serde_json::json;
+use std::collections::BTreeMap;
 
-use super::descriptors::check;
+use serde_json::{Value, json};
+
+use super::descriptors::{Descriptors, bases, check, parse_global, parse_node};
 use super::inventory::{Content, Entry};
-use super::plan::{OBJECT_BYTES_MAX, SHARD_COST_BYTES_MIN, SHARDS_MAX, fold, plan, plan_digest};
+use super::plan::{Limits, SHARD_COST_BYTES_MIN, SHARDS_MAX, fold, plan, plan_digest};
 use super::sample::{NODE, Sample, at, entry, id, sharding};
 use super::*;
 use crate::expectations::{AfterObservation, TenantExpectation, TenantStatus};
@@ -12,7 +14,8 @@ use crate::manifest::{CatalogueRow, Consistency, GuardDecision, encode_catalogue
 fn findings(sample: &Sample) -> Vec<Finding> {
     let inventory = Inventory::of(&sample.id, sample.entries.clone());
     let mut findings = inventory.overwritten();
-    findings.extend(check(&sample.id, &inventory.sizes(), &sample.descriptors(), &sample.expectations));
+    let (none, descriptors) = (BTreeMap::new(), sample.descriptors());
+    findings.extend(check(&sample.id, &inventory.sizes(), &none, &descriptors, &sample.expectations));
     findings
 }
 
@@ -120,6 +123,114 @@ fn an_upload_that_was_retried_with_the_same_bytes_is_no_overwrite() {
     assert_eq!(findings(&sample), []);
 }
 
+/// A backup of three nodes, each with its own shard of one class.
+fn three_nodes() -> (Sample, Descriptors) {
+    let mut sample = Sample::new();
+    let names = ["weaviate-0", "weaviate-1", "weaviate-2"];
+    let physical: BTreeMap<&str, Value> = names.iter().map(|n| (*n, json!({"belongsToNodes": [n]}))).collect();
+    let state = sharding(&json!({ "physical": physical }));
+    let global = json!({"id": "b_1", "status": "SUCCESS", "error": "", "version": "2.1", "compressionType": "gzip",
+        "nodes": names.iter().map(|n| (*n, json!({"classes": ["Article"], "status": "SUCCESS"}))).collect::<BTreeMap<_, _>>()});
+    let nodes = names.map(|n| {
+        let text = json!({"id": "b_1", "status": "SUCCESS", "version": "2.1", "compressionType": "gzip", "classes": [
+            {"name": "Article", "chunks": {"1": [n]}, "shards": [{"name": n}], "shardingState": state}]});
+        (n.to_owned(), (parse_node(&sample.id, n, text.to_string().as_bytes()).unwrap(), Sha256Digest::of(n.as_bytes())))
+    });
+    sample.expectations.collections.remove("Tenanted");
+    sample.entries = vec![entry("backups/b_1/backup_config.json", "g", 9)];
+    for n in names {
+        sample.entries.push(entry(&format!("backups/b_1/{n}/backup.json"), "n", 9));
+        sample.entries.push(entry(&format!("backups/b_1/{n}/Article/chunk-1"), "c", 9));
+    }
+    let descriptors = Descriptors {
+        global: parse_global(&sample.id, global.to_string().as_bytes()).unwrap(),
+        global_sha256: Sha256Digest::of(b"g"),
+        nodes: BTreeMap::from(nodes),
+    };
+    (sample, descriptors)
+}
+
+#[test]
+fn any_number_of_nodes_is_held_to_its_own_descriptor_chunks_and_shards() {
+    let holds = |sample: &Sample, descriptors: &Descriptors| {
+        let inventory = Inventory::of(&sample.id, sample.entries.clone());
+        let findings = check(&sample.id, &inventory.sizes(), &BTreeMap::new(), descriptors, &sample.expectations);
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let (sample, descriptors) = three_nodes();
+    assert_eq!(holds(&sample, &descriptors), Vec::<String>::new());
+    type Break = fn(&mut Sample, &mut Descriptors);
+    let cases: Vec<(&str, Break)> = vec![
+        ("weaviate-2/backup.json is missing", |_, d| drop(d.nodes.remove("weaviate-2"))),
+        ("weaviate-1/Article/chunk-1 is missing", |s, _| s.entries.retain(|e| !e.key.contains("weaviate-1/Article"))),
+        ("weaviate-2/Article/chunk-1 is empty", |s, _| {
+            s.entries.last_mut().unwrap().content = Content::Object { size_bytes: 0, etag: "e".into() };
+        }),
+        ("weaviate-3/Article/chunk-1 is named by no descriptor", |s, _| {
+            s.entries.push(entry("backups/b_1/weaviate-3/Article/chunk-1", "c", 9));
+        }),
+        ("is on the node but not in the backup", |_, d| {
+            let class = &mut d.nodes.get_mut("weaviate-1").unwrap().0.classes[0];
+            (class.shards, class.chunks) = (vec![], BTreeMap::new());
+        }),
+        ("holds shard weaviate-0, which the class does not have", |_, d| {
+            let class = &mut d.nodes.get_mut("weaviate-1").unwrap().0.classes[0];
+            class.chunks.get_mut("1").unwrap().push("weaviate-0".into());
+        }),
+        ("FAILED of node weaviate-1", |_, d| d.global.nodes.get_mut("weaviate-1").unwrap().status = "FAILED".into()),
+        ("carries the error", |_, d| d.global.nodes.get_mut("weaviate-1").unwrap().error = "disk full".into()),
+        ("says that it is backup \"b_0\"", |_, d| d.nodes.get_mut("weaviate-2").unwrap().0.id = "b_0".into()),
+        ("has compression \"zstd\"", |_, d| {
+            d.nodes.get_mut("weaviate-1").unwrap().0.compression_type = Some("zstd".into());
+        }),
+        ("has structure version \"2.0\"", |_, d| d.nodes.get_mut("weaviate-1").unwrap().0.version = "2.0".into()),
+        ("has the classes []", |_, d| d.nodes.get_mut("weaviate-0").unwrap().0.classes.clear()),
+    ];
+    for (says, break_it) in cases {
+        let (mut sample, mut descriptors) = three_nodes();
+        break_it(&mut sample, &mut descriptors);
+        let texts = holds(&sample, &descriptors);
+        assert!(texts.iter().any(|t| t.contains(says)), "{says}: {texts:?}");
+    }
+}
+
+/// As 1.38.11 writes it (seen): the node's descriptor names the files that lie in another backup.
+#[test]
+fn what_an_incremental_backup_takes_from_others_is_held_to_be_there_and_the_backup_is_refused() {
+    let mut sample = Sample::new();
+    sample.global["baseBackupId"] = json!("b_0");
+    sample.node["baseBackupId"] = json!("b_0");
+    sample.node["classes"][0]["shards"][0]["incrementalBackupInfo"] =
+        json!({"filesPerBackup": {"b_0": [{"file": "f", "chunkKeys": ["Article/chunk-2"]}], "b_x": []}});
+    let descriptors = sample.descriptors();
+    assert_eq!(bases(&descriptors).into_iter().collect::<Vec<_>>(), ["b_0", "b_x"]);
+    let sizes = Inventory::of(&sample.id, sample.entries.clone()).sizes();
+    let whole = BTreeMap::from([("backup_config.json".to_owned(), 9), ("weaviate-0/Article/chunk-2".to_owned(), 9)]);
+    let texts = |b_0: Option<BTreeMap<String, u64>>| {
+        let mut based_on = BTreeMap::from([("b_x".to_owned(), whole.clone())]);
+        based_on.extend(b_0.map(|sizes| ("b_0".to_owned(), sizes)));
+        let findings = check(&sample.id, &sizes, &based_on, &descriptors, &sample.expectations);
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let refused = texts(Some(whole.clone()));
+    assert!(refused.len() == 2 && refused.iter().all(|t| t.contains("incremental_not_supported")), "{refused:?}");
+    for (says, b_0) in [
+        ("builds on b_0, of which there is nothing left", None),
+        ("builds on b_0, of which there is nothing left", Some(BTreeMap::new())),
+        ("backups/b_0/weaviate-0/Article/chunk-2, which the backup takes from", {
+            Some(BTreeMap::from([("backup_config.json".to_owned(), 9)]))
+        }),
+        ("builds on, is empty", {
+            let mut empty = whole.clone();
+            empty.insert("weaviate-0/Article/chunk-2".to_owned(), 0);
+            Some(empty)
+        }),
+    ] {
+        let found = texts(b_0);
+        assert!(found.iter().any(|t| t.contains(says)), "{says}: {found:?}");
+    }
+}
+
 #[test]
 fn more_than_one_node_is_verified_too() {
     let mut sample = Sample::new();
@@ -146,30 +257,60 @@ fn every_object_is_in_exactly_one_of_at_most_a_thousand_shards_whatever_the_orde
         let count = random(&mut state) % 3000;
         let scale = 1u64 << (random(&mut state) % 34);
         let objects: Vec<ShardObject> = (0..count).map(|n| object(n, random(&mut state) % scale)).collect();
-        let shards = plan(&id("b"), objects.clone()).unwrap();
+        let shards = plan(&id("b"), objects.clone(), Limits::default()).unwrap();
         assert!(shards.len() as u64 <= SHARDS_MAX, "seed {seed}");
         let planned: Vec<ShardObject> = shards.iter().flat_map(|s| s.objects.clone()).collect();
         assert_eq!(planned, objects, "seed {seed}");
         assert!(shards.iter().all(|s| !s.objects.is_empty() && s.of as usize == shards.len()), "seed {seed}");
         let reversed = objects.iter().rev().cloned().collect();
-        assert_eq!(plan(&id("b"), reversed).unwrap(), shards, "seed {seed}");
+        assert_eq!(plan(&id("b"), reversed, Limits::default()).unwrap(), shards, "seed {seed}");
     }
 }
 
 #[test]
 fn a_million_tiny_objects_are_spread_because_requests_take_their_time_too() {
-    let shards = plan(&id("b"), (0..1_000_000).map(|n| object(n, 217)).collect()).unwrap();
+    let shards = plan(&id("b"), (0..1_000_000).map(|n| object(n, 217)).collect(), Limits::default()).unwrap();
     assert!(shards.len() > 400, "{}", shards.len());
     assert!(shards.iter().all(|s| s.objects.len() <= 2_100));
 }
 
 #[test]
 fn what_one_invocation_cannot_read_is_refused_with_the_setting_that_helps() {
-    let findings = plan(&id("b"), vec![object(1, OBJECT_BYTES_MAX + 1)]).unwrap_err();
-    assert!(findings[0].to_string().contains("BACKUP_SPLIT_FILE_SIZE"), "{findings:?}");
-    assert!(plan(&id("b"), vec![object(1, OBJECT_BYTES_MAX)]).is_ok());
-    let huge = (0..1001).map(|n| object(n, OBJECT_BYTES_MAX)).collect();
-    assert!(matches!(plan(&id("b"), huge).unwrap_err()[..], [Finding::BackupTooLarge { .. }]));
+    let limits = Limits { rate_bytes_per_second: 10 << 20, seconds: 100 };
+    let most = 1000 << 20;
+    assert_eq!((limits.object_bytes_max(), Limits::default().object_bytes_max() >> 30), (most, 41));
+    let findings = plan(&id("b"), vec![object(1, most + 1)], limits).unwrap_err();
+    let text = findings[0].to_string();
+    assert!(text.contains("BACKUP_SPLIT_FILE_SIZE=256MiB") && text.contains("VerifyRateMiB"), "{text}");
+    assert!(plan(&id("b"), vec![object(1, most)], limits).is_ok());
+    assert!(plan(&id("b"), vec![object(1, most + 1)], Limits { seconds: 101, ..limits }).is_ok());
+    let huge = (0..1001).map(|n| object(n, most)).collect();
+    assert!(matches!(plan(&id("b"), huge, limits).unwrap_err()[..], [Finding::BackupTooLarge { .. }]));
+}
+
+#[test]
+fn no_shard_is_more_than_one_invocation_reads_also_when_a_large_object_ends_it() {
+    let limits = Limits { rate_bytes_per_second: 1 << 20, seconds: 300 };
+    let objects: Vec<ShardObject> = (0..100).map(|n| object(n, if n % 2 == 0 { 100 << 20 } else { 299 << 20 })).collect();
+    let shards = plan(&id("b"), objects.clone(), limits).unwrap();
+    assert!(shards.iter().all(|s| s.size_bytes() <= limits.object_bytes_max()));
+    let planned: Vec<ShardObject> = shards.iter().flat_map(|s| s.objects.clone()).collect();
+    assert_eq!(planned, objects);
+    assert!(shards.iter().enumerate().all(|(n, s)| s.index as usize == n && s.of as usize == shards.len()));
+}
+
+#[test]
+fn shards_are_of_256_mib_or_of_a_thousandth_of_the_whole() {
+    let sized = |count: u64, mib: u64| {
+        let shards = plan(&id("b"), (0..count).map(|n| object(n, mib << 20)).collect(), Limits::default()).unwrap();
+        let largest = shards.iter().map(Shard::size_bytes).max().unwrap() >> 20;
+        (shards.len(), largest)
+    };
+    assert_eq!(sized(64, 64), (16, 256), "4 GiB");
+    assert_eq!(sized(8, 16), (1, 128), "less than a shard");
+    // 12 TB in objects of 128 MiB: a thousandth is 11,444 MiB.
+    let (shards, largest) = sized(89_407, 128);
+    assert!((990..=1000).contains(&shards) && largest < 11_700, "{shards} shards of {largest} MiB");
 }
 
 fn answered(shards: &[Shard]) -> Vec<Part> {
@@ -195,7 +336,7 @@ fn answered(shards: &[Shard]) -> Vec<Part> {
 #[test]
 fn parts_fold_only_when_each_object_is_answered_exactly_once_as_pinned() {
     let objects: Vec<ShardObject> = (0..6).map(|n| object(n, SHARD_COST_BYTES_MIN / 2)).collect();
-    let shards = plan(&id("b"), objects).unwrap();
+    let shards = plan(&id("b"), objects, Limits::default()).unwrap();
     assert!(shards.len() >= 3);
     let parts = answered(&shards);
     let whole = fold(&id("b"), &shards, &parts);

@@ -21,7 +21,7 @@ use crate::ports::bucket::{PutMode, PutOutcome};
 use crate::ports::{Bucket, Clock};
 use crate::store::{self, StoreError, Versioned};
 use crate::verify_checksums::planning::read_descriptors;
-use crate::verify_checksums::{VerifyError, shards::list_work};
+use crate::verify_checksums::{VerifyError, shards::list_parts};
 
 /// How many documents are read at once.
 const READS_PARALLEL: usize = 16;
@@ -51,8 +51,8 @@ pub(super) async fn prove(
     if shards == 0 {
         return waiting("it is not planned yet");
     }
-    let work = list_work(bucket, backup_id).await.map_err(FlipError::Store)?;
-    if !work.is_complete(shards) {
+    let work = list_parts(bucket, backup_id).await.map_err(FlipError::Store)?;
+    if !work.is_answered(shards) {
         return Ok(Proved::Waiting(format!("{} of {shards} shards are answered", work.parts.len())));
     }
     let Some(observed) = read::<ObservedAfter>(bucket, &Key::ObservedAfter(backup_id.clone())).await? else {

@@ -332,7 +332,7 @@ async fn a_flip_whose_verdict_was_lost_is_known_by_the_pointers_versions_after_i
     next(&world, &Sample::new("c", 1, 30)).await;
     let mut lost = open;
     lost.closed.clear();
-    lost.open.insert(id("a"), lifeboat_domain::runs::OpenVerification { shards: 1, attempts: 0 });
+    lost.open.insert(id("a"), lifeboat_domain::runs::OpenVerification { shards: 1, ..Default::default() });
     world.bucket().put_raw("runs/verify-checksums/current.json", encode(&lost));
     let _ = tick(&world).await;
     assert_eq!(verdict(&world, "a").outcome, CloseOutcome::Published);

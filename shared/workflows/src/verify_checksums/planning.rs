@@ -54,7 +54,7 @@ pub(super) async fn open(
     }
     record::update(bucket, |run| {
         if record::verdict(run, backup_id).is_none() {
-            run.open.entry(backup_id.clone()).or_insert(OpenVerification { shards: 0, attempts: 0 });
+            run.open.entry(backup_id.clone()).or_insert(OpenVerification::default());
         }
     })
     .await
@@ -64,9 +64,13 @@ pub(super) async fn open(
 
 /// Plans an open verification: holds descriptors to the listing, writes the shards, and records how many. Repeating it
 /// writes nothing new.
-pub(super) async fn plan(bucket: &impl Bucket, backup_id: &BackupId) -> Result<VerifyAct, VerifyError> {
+pub(super) async fn plan(
+    bucket: &impl Bucket,
+    limits: plan::Limits,
+    backup_id: &BackupId,
+) -> Result<VerifyAct, VerifyError> {
     let findings = match objects(bucket, backup_id).await? {
-        Ok(objects) => match plan::plan(backup_id, objects) {
+        Ok(objects) => match plan::plan(backup_id, objects, limits) {
             Ok(shards) => match write(bucket, &shards).await? {
                 None => return recorded(bucket, backup_id, shards.len()).await,
                 Some(finding) => vec![finding],
@@ -112,10 +116,27 @@ async fn objects(
         Ok(descriptors) => descriptors,
         Err(finding) => return Ok(Err(vec![finding])),
     };
+    let based_on = based_on(bucket, &descriptors).await?;
     let mut findings = inventory.overwritten();
-    findings.extend(descriptors::check(backup_id, &inventory.sizes(), &descriptors, &expectations.value));
+    let sizes = inventory.sizes();
+    findings.extend(descriptors::check(backup_id, &sizes, &based_on, &descriptors, &expectations.value));
     findings.sort();
     Ok(if findings.is_empty() { Ok(inventory.objects()) } else { Err(findings) })
+}
+
+/// What is there of the backups that this one builds on; a name that is no backup's has nothing.
+async fn based_on(
+    bucket: &impl Bucket,
+    descriptors: &Descriptors,
+) -> Result<BTreeMap<String, descriptors::Sizes>, VerifyError> {
+    let mut found = BTreeMap::new();
+    for base in descriptors::bases(descriptors) {
+        if let Ok(id) = BackupId::parse(&base) {
+            let (inventory, _) = inventory(bucket, &id).await.map_err(VerifyError::Store)?;
+            found.insert(base, inventory.sizes());
+        }
+    }
+    Ok(found)
 }
 
 /// Reads all descriptors at the versions that the listing pinned. A node without one is left out, for the check to
@@ -154,7 +175,7 @@ pub(crate) async fn read_descriptors(
 
 /// Writes the shards that are not there. One that is there must be of the same plan: another plan means that the
 /// objects changed since.
-async fn write(bucket: &impl Bucket, shards: &[Shard]) -> Result<Option<Finding>, VerifyError> {
+pub(super) async fn write(bucket: &impl Bucket, shards: &[Shard]) -> Result<Option<Finding>, VerifyError> {
     let writes = shards.iter().map(|shard| async move {
         let key = Key::Shard(shard.backup_id.clone(), shard.index);
         match store::create(bucket, &key, shard).await? {

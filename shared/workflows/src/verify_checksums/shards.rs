@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_domain::ids::BackupId;
 use lifeboat_domain::keys::Key;
-use lifeboat_domain::runs::OpenVerification;
-use lifeboat_domain::verify::{Finding, Shard};
+use lifeboat_domain::runs::ShardTry;
+use lifeboat_domain::verify::Shard;
 
-use super::{VerifyAct, VerifyError, VerifyPolicy, hash, planning, record};
+use super::{Ports, VerifyAct, VerifyError, VerifyPolicy, hash, record, reread};
 use crate::ports::{Bucket, Clock};
 use crate::store::{self, StoreError};
 
@@ -25,20 +25,28 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Whether every shard of a plan of this many has its part.
-    pub(crate) fn is_complete(&self, shards: u32) -> bool {
-        shards > 0 && (0..shards).all(|n| self.shards.contains_key(&n) && self.parts.contains_key(&n))
+    /// Whether there is a part for every shard of a plan of this many.
+    pub(crate) fn is_answered(&self, shards: u32) -> bool {
+        shards > 0 && (0..shards).all(|n| self.parts.contains_key(&n))
     }
 }
 
 /// Lists shards and parts: three pages at most.
 pub(crate) async fn list_work(bucket: &impl Bucket, backup_id: &BackupId) -> Result<Work, StoreError> {
-    let prefix = Key::work_prefix(backup_id);
+    list(bucket, &Key::work_prefix(backup_id)).await
+}
+
+/// Lists parts alone: one page.
+pub(crate) async fn list_parts(bucket: &impl Bucket, backup_id: &BackupId) -> Result<Work, StoreError> {
+    list(bucket, &Key::parts_prefix(backup_id)).await
+}
+
+async fn list(bucket: &impl Bucket, prefix: &str) -> Result<Work, StoreError> {
     let mut work = Work { shards: BTreeMap::new(), parts: BTreeMap::new() };
     let mut after: Option<String> = None;
     loop {
-        let page = bucket.list(&prefix, after.as_deref()).await;
-        let page = page.map_err(|source| StoreError::Bucket { key: prefix.clone(), source })?;
+        let page = bucket.list(prefix, after.as_deref()).await;
+        let page = page.map_err(|source| StoreError::Bucket { key: prefix.to_owned(), source })?;
         after = page.entries.last().map(|e| e.key.clone());
         for listed in &page.entries {
             match Key::parse(&listed.key) {
@@ -85,47 +93,155 @@ async fn read(bucket: &impl Bucket, policy: &VerifyPolicy, shard: &Shard) -> Res
     })
 }
 
-/// Answers the shards that nobody answered, oldest first, as long as there is time. A shard that is young may still
-/// be under way elsewhere and is left; one that is older than the policy allows fails the backup.
+/// Where the tries of shards are counted.
+pub(super) enum Tries<'t> {
+    /// In the record of verifications.
+    Backup(&'t BTreeMap<u32, ShardTry>),
+    /// In the record of re-reading.
+    Slice(&'t BTreeMap<u32, ShardTry>),
+}
+
+/// Answers the shards that nobody answered, oldest first, as long as there is time. One that may still be under way
+/// elsewhere, young or just tried, is left. Each try is counted before it begins, so that one that kills its reader is
+/// counted too, and so that of several ticks one takes it. The text is why there will be no end: a shard that is older
+/// than the policy allows, or was tried too often.
 pub(super) async fn redrive(
-    bucket: &impl Bucket,
-    clock: &impl Clock,
+    ports: &Ports<'_, impl Bucket, impl Clock>,
     policy: &VerifyPolicy,
-    (backup_id, open): (&BackupId, &OpenVerification),
+    (id, work): (&BackupId, &Work),
+    tries: Tries<'_>,
     until: Timestamp,
-) -> Result<Vec<VerifyAct>, VerifyError> {
-    let work = list_work(bucket, backup_id).await.map_err(VerifyError::Store)?;
-    if (0..open.shards).any(|n| !work.shards.contains_key(&n)) {
-        return Ok(vec![planning::plan(bucket, backup_id).await?]);
-    }
+) -> Result<(Vec<VerifyAct>, Option<VerifyError>, Option<String>), VerifyError> {
+    let (bucket, clock) = (ports.bucket, ports.clock);
     let open_shards = work.shards.iter().filter(|(n, _)| !work.parts.contains_key(n));
     let oldest_first: BTreeSet<(Timestamp, u32)> = open_shards.map(|(n, at)| (*at, *n)).collect();
-    let mut acts = Vec::new();
-    for (at, index) in oldest_first {
+    let (Tries::Backup(counted) | Tries::Slice(counted)) = &tries;
+    let (mut acts, mut failed) = (Vec::new(), None);
+    let waiting = |why: String| VerifyAct::Waiting { backup_id: id.clone(), why };
+    for (written_at, index) in oldest_first {
         if clock.now() >= until {
-            acts.push(VerifyAct::Waiting { backup_id: backup_id.clone(), why: "time is up".to_owned() });
+            acts.push(waiting("time is up".to_owned()));
             break;
         }
-        if age(clock.now(), at) > policy.shard_age_max {
+        if age(clock.now(), written_at) > policy.shard_age_max {
             let reason = format!("shard {index} was not read within {} s", policy.shard_age_max.as_secs());
-            let findings = vec![Finding::Unfinished { reason }];
-            record::fail(bucket, backup_id, &findings).await.map_err(VerifyError::Record)?;
-            acts.push(VerifyAct::Failed { backup_id: backup_id.clone(), findings });
-            break;
+            return Ok((acts, failed, Some(reason)));
         }
-        let shard = store::read::<Shard>(bucket, &Key::Shard(backup_id.clone(), index)).await;
-        let Some(shard) = shard.map_err(VerifyError::Store)? else {
-            continue;
+        let shard = store::read::<Shard>(bucket, &Key::Shard(id.clone(), index)).await;
+        let shard = match shard {
+            Ok(Some(shard)) => shard.value,
+            Ok(None) => continue,
+            // One that cannot be understood keeps no other from being read.
+            Err(error) => {
+                failed.get_or_insert(VerifyError::Store(error));
+                continue;
+            }
         };
-        let underway = Duration::from_secs(shard.value.size_bytes() / BYTES_PER_SECOND_MIN);
-        if age(clock.now(), at) < policy.redrive_after + underway {
-            let why = format!("shard {index} may be under way");
-            acts.push(VerifyAct::Waiting { backup_id: backup_id.clone(), why });
+        let tried = counted.get(&index);
+        let count = tried.map_or(0, |t| t.count);
+        let since = tried.map_or(written_at, |t| t.at);
+        if age(clock.now(), since) < policy.patience_with(&shard, count) {
+            acts.push(waiting(format!("shard {index} may be under way")));
             continue;
         }
-        acts.extend(answer(bucket, policy, backup_id, index).await?);
+        if count >= policy.shard_tries_max {
+            let last = tried.map(|t| t.reason.as_str()).filter(|reason| !reason.is_empty());
+            let reason = last.unwrap_or("none of its readers came to an end: they may lack memory or time");
+            return Ok((acts, failed, Some(format!("shard {index} was tried {count} times again: {reason}"))));
+        }
+        if !begin(bucket, &tries, id, index, (count, clock.now())).await? {
+            acts.push(waiting(format!("shard {index} is being read by another")));
+            continue;
+        }
+        match answer(bucket, policy, id, index).await {
+            Ok(act) => acts.extend(act),
+            Err(error) => {
+                let reason = super::chain(&error);
+                note(bucket, &tries, id, index, &reason).await?;
+                let tries = (count + 1, policy.shard_tries_max);
+                acts.push(VerifyAct::Tried { backup_id: id.clone(), shard: index, tries, reason });
+                failed.get_or_insert(error);
+            }
+        }
     }
-    Ok(acts)
+    Ok((acts, failed, None))
+}
+
+impl VerifyPolicy {
+    /// How long nobody else is put on a shard that was tried again this often.
+    fn patience_with(&self, shard: &Shard, tries: u32) -> Duration {
+        let under_way = Duration::from_secs(shard.size_bytes() / BYTES_PER_SECOND_MIN);
+        self.redrive_after.saturating_mul(1 << tries.min(6)) + under_way
+    }
+}
+
+/// Counts a try that begins; false when another began one meanwhile, or the work is closed.
+async fn begin(
+    bucket: &impl Bucket,
+    tries: &Tries<'_>,
+    id: &BackupId,
+    index: u32,
+    (seen, now): (u32, Timestamp),
+) -> Result<bool, VerifyError> {
+    let mut began = false;
+    change(bucket, tries, id, |tries| {
+        let tried = tries.entry(index).or_insert_with(|| ShardTry { count: 0, at: now, reason: String::new() });
+        began = tried.count == seen;
+        if began {
+            (tried.count, tried.at) = (seen + 1, now);
+        }
+    })
+    .await
+    .map(|open| open && began)
+}
+
+/// Records how a try ended.
+async fn note(
+    bucket: &impl Bucket,
+    tries: &Tries<'_>,
+    id: &BackupId,
+    index: u32,
+    reason: &str,
+) -> Result<(), VerifyError> {
+    change(bucket, tries, id, |tries| {
+        if let Some(tried) = tries.get_mut(&index) {
+            tried.reason = reason.chars().take(REASON_CHARS_MAX).collect();
+        }
+    })
+    .await
+    .map(drop)
+}
+
+/// The longest reason that a try keeps.
+const REASON_CHARS_MAX: usize = 500;
+
+/// Changes the tries where they are counted; false when the work is no longer open.
+async fn change(
+    bucket: &impl Bucket,
+    tries: &Tries<'_>,
+    id: &BackupId,
+    mut change: impl FnMut(&mut BTreeMap<u32, ShardTry>),
+) -> Result<bool, VerifyError> {
+    let mut open = false;
+    match tries {
+        Tries::Backup(_) => {
+            let update = record::update(bucket, |run| {
+                let found = run.open.get_mut(id);
+                open = found.is_some();
+                found.into_iter().for_each(|backup| change(&mut backup.tries));
+            });
+            update.await.map(drop).map_err(VerifyError::Record)?;
+        }
+        Tries::Slice(_) => {
+            let update = reread::update(bucket, |run| {
+                let found = run.open.as_mut().filter(|slice| slice.name == *id);
+                open = found.is_some();
+                found.into_iter().for_each(|slice| change(&mut slice.tries));
+            });
+            update.await?;
+        }
+    }
+    Ok(open)
 }
 
 /// How old something is, by S3's date and our clock; it paces work, nothing safe rests on it.
@@ -133,3 +249,6 @@ fn age(now: Timestamp, at: Timestamp) -> Duration {
     let age: SignedDuration = now.duration_since(at);
     age.unsigned_abs() * u32::from(age.is_positive())
 }
+
+#[cfg(test)]
+mod tests;
