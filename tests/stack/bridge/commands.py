@@ -16,7 +16,7 @@ from context import LOCK, REGION, after, background, knob, now_ms
 
 COMMANDS = {}                 # command id -> command
 STDOUT_MAX, STDERR_MAX, DETAIL_MAX = 24000, 8000, 2500
-TRUNCATED = "\n---Output truncated---"
+TRUNCATED = "--output truncated--"
 WORKERS = 5                   # commands an agent runs at a time
 TERMINAL = ("Success", "Failed", "TimedOut", "Cancelled")
 _slots = {}
@@ -38,7 +38,7 @@ def send(data, names, content, version, values):
         "id": command_id, "document": data["DocumentName"], "version": data.get("DocumentVersion") or "$DEFAULT",
         "comment": data.get("Comment") or "", "parameters": data.get("Parameters") or {}, "at": now,
         "delivery_seconds": int(data.get("TimeoutSeconds") or 3600), "status": "Pending", "details": "Pending",
-        "invocations": {}, "output_bucket": data.get("OutputS3BucketName", ""), "cancelled": False,
+        "invocations": {}, "cancelled": False,
     }
     for instance_id in names:
         command["invocations"][instance_id] = {
@@ -57,7 +57,7 @@ def deliver(command, instance_id, content, values):
     longest = sum(seconds((documents.interpolate(s.get("inputs") or {}, values)).get("timeoutSeconds", 3600))
                   for s in content["mainSteps"])
     limit = after((command["delivery_seconds"] + longest) * knob("command_second_ms"), lost, command, invocation)
-    if not machines.managed(instance_id):
+    if not machines.managed(instance_id) or instance_id in machines.HUNG:
         return  # nobody answers: it ends by the delivery timeout
     with LOCK:
         slot = _slots.setdefault(instance_id, threading.Semaphore(WORKERS))
@@ -122,6 +122,8 @@ def run(command, invocation, instance_id, step, plugin, values):
                                        stdout=out, stderr=err, start_new_session=True)
         with LOCK:
             invocation["process"] = process
+            if command["cancelled"]:  # between the agent's taking it and the script's start
+                kill(process)
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -161,10 +163,11 @@ def cancel(command, instance_ids):
         for instance_id, invocation in command["invocations"].items():
             if instance_ids and instance_id not in instance_ids or invocation["status"] in TERMINAL:
                 continue
-            if invocation["process"] is None:
+            if invocation["status"] == "Pending":  # nothing of it has begun
                 change(command, invocation, "Cancelled", "Cancelled")
-            else:
-                change(command, invocation, "Cancelling", "Cancelling")
+                continue
+            change(command, invocation, "Cancelling", "Cancelling")
+            if invocation["process"] is not None:
                 background("cancel", kill, invocation["process"])
 
 

@@ -45,7 +45,7 @@ def command_view(command):
         "CommandId": command["id"], "DocumentName": command["document"], "DocumentVersion": command["version"],
         "Comment": command["comment"], "ExpiresAfter": command["at"] / 1000 + 7200, "Parameters": command["parameters"],
         "InstanceIds": list(command["invocations"]), "Targets": [], "RequestedDateTime": command["at"] / 1000,
-        "Status": command["status"], "StatusDetails": command["details"], "OutputS3BucketName": command["output_bucket"],
+        "Status": command["status"], "StatusDetails": command["details"],
         "MaxConcurrency": "50", "MaxErrors": "0", "TargetCount": len(states),
         "CompletedCount": sum(s in commands.TERMINAL for s in states),
         "ErrorCount": sum(s in ("Failed", "TimedOut") for s in states), "DeliveryTimedOutCount": 0,
@@ -80,7 +80,7 @@ def get_invocation(data, access_key):
             "StatusDetails": invocation["details"] if over or invocation["status"] == "Cancelling" else plugin["details"],
             "StandardOutputContent": plugin["stdout"], "StandardOutputUrl": "",
             "StandardErrorContent": plugin["stderr"], "StandardErrorUrl": "",
-            "CloudWatchOutputConfig": {"CloudWatchLogGroupName": "", "CloudWatchOutputEnabled": False},
+            "CloudWatchOutputConfig": {"CloudWatchOutputEnabled": False},
         }
 
 

@@ -19,6 +19,7 @@ import forwarder
 import groups
 import interfaces
 import machines
+import model
 import own_api
 import sandbox
 from context import KNOBS, LOCK, log, set_knobs, write_json
@@ -45,6 +46,18 @@ def op_instances(request):
 def op_kill(request):
     """The machine dies: processes SIGKILLed, disks wiped, EC2 terminated; the group must find out by itself."""
     return machines.terminate(request["instance"])
+
+
+def op_hang(request):
+    return machines.hang(request["instance"])
+
+
+def op_pass_hook_time(request):
+    return groups.pass_time(request["seconds"])
+
+
+def op_model(request):
+    return model.report()
 
 
 def op_kill_node(request):

@@ -216,7 +216,8 @@ def describe(data, access_key):
 
 
 def list_documents(data, access_key):
-    return {"DocumentIdentifiers": [description(n) for n in sorted(DOCUMENTS)]}
+    told = ("Name", "CreatedDate", "Owner", "PlatformTypes", "DocumentVersion", "DocumentType", "SchemaVersion", "DocumentFormat")
+    return {"DocumentIdentifiers": [{k: v for k, v in description(n).items() if k in told} for n in sorted(DOCUMENTS)]}
 
 
 def delete(data, access_key):

@@ -4,6 +4,8 @@ replacements that start while their predecessor is still being let go; instances
 Sources: Auto Scaling user guide (lifecycle hooks, instance lifecycle, retention); the API's own wording of errors.
 Timers of hooks run in the emulator's seconds (knob second_ms).
 """
+import time
+
 import emulator as emu
 import emulator_events as events
 import machines
@@ -75,11 +77,11 @@ def hook_of(group, transition):
 def arm(group, member, hook):
     """The member waits under the hook: tell the world, start the timers."""
     key = (group["AutoScalingGroupName"], hook["LifecycleHookName"], member["InstanceId"])
-    limit = min(172800, 100 * hook["HeartbeatTimeout"])
-    action = {"token": emu.new_id(), "transition": hook["LifecycleTransition"], "hook": dict(hook)}
+    limit = min(172800, 100 * hook["HeartbeatTimeout"]) * knob("second_ms")
+    action = {"token": emu.new_id(), "transition": hook["LifecycleTransition"], "hook": dict(hook), "timers": {}}
     ACTIONS[key] = action
     beat(key)
-    action["deadline"] = after(limit * knob("second_ms"), expire, key)
+    start_timer(action, "deadline", limit, key)
     launching = hook["LifecycleTransition"] == LAUNCHING
     detail = {"LifecycleActionToken": action["token"], "AutoScalingGroupName": key[0], "LifecycleHookName": key[1],
               "EC2InstanceId": key[2], "LifecycleTransition": hook["LifecycleTransition"],
@@ -93,24 +95,35 @@ def arm(group, member, hook):
 def beat(key):
     """Start the heartbeat's time again."""
     action = ACTIONS[key]
-    if "heartbeat" in action:
-        action["heartbeat"].cancel()
-    action["heartbeat"] = after(action["hook"]["HeartbeatTimeout"] * knob("second_ms"), expire, key)
+    start_timer(action, "heartbeat", action["hook"]["HeartbeatTimeout"] * knob("second_ms"), key)
 
 
-def expire(key):
+def start_timer(action, name, delay_ms, key):
+    if name in action["timers"]:
+        action["timers"][name][0].cancel()
+    action["timers"][name] = (after(delay_ms, expire, key, action["token"]), time.monotonic() * 1000 + delay_ms)
+
+
+def pass_time(seconds):
+    """Every hook's timers get so many seconds nearer to their end, at once: tests need not wait, nor race a short timer."""
+    with LOCK:
+        for key, action in list(ACTIONS.items()):
+            for name, (_, due_ms) in list(action["timers"].items()):
+                start_timer(action, name, due_ms - time.monotonic() * 1000 - seconds * knob("second_ms"), key)
+
+
+def expire(key, token):
     with LOCK:
         action = ACTIONS.get(key)
-        if action:
+        if action and action["token"] == token:
             log.info("lifecycle action %s timed out: %s", key, action["hook"]["DefaultResult"])
             finish(key, action["hook"]["DefaultResult"])
 
 
 def drop(key):
     action = ACTIONS.pop(key, None)
-    for timer in ("heartbeat", "deadline"):
-        if action and timer in action:
-            action[timer].cancel()
+    for timer, _ in (action or {"timers": {}})["timers"].values():
+        timer.cancel()
     return action
 
 

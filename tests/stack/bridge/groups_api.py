@@ -261,6 +261,12 @@ def template_group(name, props):
     after(0, groups.reconcile, emu.groups[name])
 
 
+ACTIONS = ("CreateAutoScalingGroup", "UpdateAutoScalingGroup", "DeleteAutoScalingGroup", "DescribeAutoScalingGroups",
+           "DescribeAutoScalingInstances", "DescribeLifecycleHooks", "DescribeScalingActivities", "PutLifecycleHook",
+           "CompleteLifecycleAction", "RecordLifecycleActionHeartbeat", "SetInstanceHealth",
+           "TerminateInstanceInAutoScalingGroup", "SuspendProcesses", "ResumeProcesses")
+
+
 def install():
     emu.group_reconciler(lambda group: after(0, groups.reconcile, group))
     originals = emu.asg_originals()

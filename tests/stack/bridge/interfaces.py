@@ -102,6 +102,8 @@ def detach(attachment_id, force=False):
             raise Refused("IncorrectState", f"Attachment '{attachment_id}' is not 'attached'.")
         record["Status"] = record["Attachment"]["Status"] = "detaching"
         refresh(record)
+        if not force and record["Attachment"]["InstanceId"] in machines.HUNG:
+            return  # its system never agrees; only force, or its end, frees the interface
     after(0 if force else knob("detach_ms"), detached, record, attachment_id)
 
 

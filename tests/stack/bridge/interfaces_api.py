@@ -229,6 +229,10 @@ def template_attachment(logical_id, props, stack):
     return attachment_id, {"AttachmentId": attachment_id}
 
 
+ACTIONS = ("CreateNetworkInterface", "DeleteNetworkInterface", "DescribeNetworkInterfaces", "AttachNetworkInterface",
+           "DetachNetworkInterface", "ModifyNetworkInterfaceAttribute")
+
+
 def install():
     emu.interface_xml(lambda record, tag="item": interfaces.xml(record, tag))
     emu.ec2_actions({

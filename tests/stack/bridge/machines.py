@@ -1,6 +1,10 @@
 """EC2 instances as far as the product sees them: an address on loopback, a state that changes in its own time, a machine
 (sandbox.py) behind it, a primary interface, and an end that frees what it held.
 """
+import contextlib
+import os
+import signal
+
 import emulator as emu
 import emulator_events as events
 import interfaces
@@ -9,6 +13,7 @@ from context import ACCOUNT, LOCK, REGION, after, background, knob, now_ms
 
 STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 AGENTS = {}       # instance id -> when its SSM agent registered, ms
+HUNG = set()      # instances on which nothing moves, though nobody was told
 
 
 def arn(instance_id):
@@ -59,6 +64,16 @@ def register(instance_id):
 def managed(instance_id):
     """Whether the SSM agent answers: SendCommand accepts the instance."""
     return instance_id in AGENTS and state(instance_id) == "running"
+
+
+def hang(instance_id):
+    """Nothing on the machine moves any more: processes stand still, commands are not taken, devices are not let go of."""
+    HUNG.add(instance_id)
+    stopped = list(sandbox.processes(instance_id))
+    for pid in stopped:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    return stopped
 
 
 def terminate(instance_id):

@@ -59,6 +59,7 @@ import formation  # noqa: E402
 import groups_api  # noqa: E402
 import interfaces_api  # noqa: E402
 import machines  # noqa: E402
+import model  # noqa: E402
 from context import set_knobs, write_json  # noqa: E402
 
 set_knobs(json.loads(os.environ.get("LIFEBOAT_KNOBS") or "{}"))
@@ -68,7 +69,11 @@ machines.install()
 groups_api.install()
 documents.install()
 formation.install()
-emulator.json_actions({**documents.actions(), **commands_api.actions(), **automations.actions()})
+own = {**documents.actions(), **commands_api.actions(), **automations.actions()}
+emulator.json_actions(own)
+model.watch("ssm", own)
+model.watch("autoscaling", groups_api.ACTIONS)
+model.watch("ec2", interfaces_api.ACTIONS)
 if emulator.AUTH:
     for name, secret, token in (control.TESTER, control.deploy.DEPLOYER):
         emulator_s3.register_session(name, secret, token, None, name)
@@ -88,4 +93,4 @@ def announce():
 
 
 threading.Thread(target=announce, daemon=True).start()
-emulator.serve(gateway, accesslog.logged)
+emulator.serve(gateway, lambda app: accesslog.logged(model.watched(app)))

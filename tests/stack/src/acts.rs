@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::control::ApiError;
 use crate::stack::Stack;
-use crate::views::{AccessLine, HostCall, Instance, Invocation, KilledInstance};
+use crate::views::{AccessLine, HostCall, Instance, Invocation, KilledInstance, ModelReport};
 
 impl Stack {
     /// Call any AWS API by its botocore names, as `tester`. The inner error is the service's refusal.
@@ -65,6 +65,33 @@ impl Stack {
     /// When the stack does not answer.
     pub async fn kill_instance(&self, id: &str) -> Result<KilledInstance> {
         self.get(&json!({"op": "kill", "instance": id})).await
+    }
+
+    /// The machine hangs: its processes stand still, commands are not delivered, interfaces are not let go of. Nobody is
+    /// told, so SSM goes on to call its agent online. Answers the pids.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn hang_instance(&self, id: &str) -> Result<Vec<u32>> {
+        self.get(&json!({"op": "hang", "instance": id})).await
+    }
+
+    /// So many seconds of every lifecycle hook's timers pass at once.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn pass_hook_time(&self, seconds: u64) -> Result<()> {
+        self.ask(&json!({"op": "pass_hook_time", "seconds": seconds})).await??;
+        Ok(())
+    }
+
+    /// Every answer of the bridge's own APIs so far, held to botocore's models: how many of each operation, and what did
+    /// not fit.
+    ///
+    /// # Errors
+    /// When the stack does not answer.
+    pub async fn model(&self) -> Result<ModelReport> {
+        self.get(&json!({"op": "model"})).await
     }
 
     /// Only the node's process dies; machine and disks stay. Answers the pids.

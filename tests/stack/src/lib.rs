@@ -26,7 +26,7 @@ mod views;
 pub use control::ApiError;
 pub use options::{Functions, Node, Progress, Silent, StackOptions, Step};
 pub use stack::Stack;
-pub use views::{AccessLine, Container, HostCall, Instance, Invocation, KilledInstance};
+pub use views::{AccessLine, Container, HostCall, Instance, Invocation, KilledInstance, ModelReport};
 
 /// The region everything is in.
 pub const REGION: &str = "us-east-1";

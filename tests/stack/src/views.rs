@@ -125,3 +125,12 @@ pub struct HostCall {
     /// Names of the environment variables it saw.
     pub env: Vec<String>,
 }
+
+/// The bridge's answers, held to botocore's models of the services.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ModelReport {
+    /// How many answers were held to it: `service.Operation` → count; errors as `service.Operation!Code`.
+    pub checked: BTreeMap<String, u64>,
+    /// What did not fit: which answer, where in it, and how.
+    pub violations: Vec<String>,
+}

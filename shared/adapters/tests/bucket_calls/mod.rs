@@ -1,7 +1,7 @@
 //! The S3 adapter as a place of the bucket's contract, for an endpoint given by configuration. Shared by the test that
 //! asks any S3 and the one that asks the local stack.
 
-mod proxy;
+pub(crate) mod proxy;
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -124,7 +124,7 @@ impl<E: Ears> Place for S3Place<E> {
         let url = self.config.endpoint_url().expect("asked before");
         let upstream = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let other = Other { client: self.client.clone(), bucket: self.bucket.clone() };
-        let proxy = Proxy::start(&upstream, trouble, other).await;
+        let proxy = Proxy::start(&upstream, trouble, |head| head.starts_with("PUT "), Some(other)).await;
         let client = client(&self.config, &self.page, Some(&proxy));
         self.proxies.lock().expect("nobody panics while holding it").push(proxy);
         S3Bucket::new(client, &self.bucket)

@@ -29,6 +29,9 @@ impl Other {
     }
 }
 
+/// Whether a request is one that trouble is for, by its head.
+pub(crate) type Meets = fn(&str) -> bool;
+
 /// What to do with one request.
 enum Fate {
     Passes,
@@ -39,8 +42,8 @@ enum Fate {
 }
 
 impl Proxy {
-    /// A proxy in front of `upstream` (host and port).
-    pub(crate) async fn start(upstream: &str, trouble: Trouble, other: Other) -> Self {
+    /// A proxy in front of `upstream` (host and port); trouble befalls the request whose head it meets.
+    pub(crate) async fn start(upstream: &str, trouble: Trouble, meets: Meets, other: Option<Other>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it has an address");
         let (upstream, trouble) = (upstream.to_owned(), Arc::new(Mutex::new(Some(trouble))));
@@ -49,7 +52,7 @@ impl Proxy {
                 let (upstream, trouble, other) = (upstream.clone(), Arc::clone(&trouble), other.clone());
                 tokio::spawn(async move {
                     // A connection that breaks is what its client notices.
-                    let _ = carry(client, &upstream, &trouble, &other).await;
+                    let _ = carry(client, &upstream, &trouble, meets, other.as_ref()).await;
                 });
             }
         });
@@ -63,9 +66,9 @@ impl Drop for Proxy {
     }
 }
 
-fn fate(method_is_put: bool, trouble: &Mutex<Option<Trouble>>) -> Fate {
+fn fate(is_met: bool, trouble: &Mutex<Option<Trouble>>) -> Fate {
     let mut pending = trouble.lock().expect("nobody panics while holding it");
-    if !method_is_put {
+    if !is_met {
         return Fate::Passes;
     }
     match pending.take() {
@@ -85,10 +88,12 @@ async fn carry(
     mut client: TcpStream,
     upstream: &str,
     trouble: &Mutex<Option<Trouble>>,
-    other: &Other,
+    meets: Meets,
+    other: Option<&Other>,
 ) -> std::io::Result<()> {
+    let another = || other.expect("somebody else is there to write");
     let (head, mut body) = request(&mut client).await?;
-    match fate(head.starts_with("PUT "), trouble) {
+    match fate(meets(&head), trouble) {
         Fate::Passes => {
             let reply = asked(upstream, &head, &body).await?;
             client.write_all(&reply).await?;
@@ -105,11 +110,11 @@ async fn carry(
         Fate::LosesItsReply => asked(upstream, &head, &body).await.map(drop),
         Fate::IsWrittenOver { key, by } => {
             asked(upstream, &head, &body).await?;
-            other.writes(&key, &by).await;
+            another().writes(&key, &by).await;
             Ok(())
         }
         Fate::NeverArrives { key, by } => {
-            other.writes(&key, &by).await;
+            another().writes(&key, &by).await;
             Ok(())
         }
     }

@@ -33,6 +33,8 @@ pub const WRITER_GROUP: &str = "sg-0writers";
 #[derive(Debug, Default)]
 pub(super) struct AddressesModel {
     attachment: Option<(String, InstanceId)>,
+    /// It was asked to let go, and its host has not.
+    detaching: bool,
     groups: Vec<String>,
     executions: BTreeMap<ExecutionId, ExecutionModel>,
     failing: Vec<(String, String)>,
@@ -72,13 +74,14 @@ impl AddressesModel {
     pub(super) fn free(&mut self, instance: &InstanceId) {
         if self.attachment.as_ref().is_some_and(|(_, i)| i == instance) {
             self.attachment = None;
+            self.detaching = false;
         }
     }
 
     /// Where a client's connection to the fixed address arrives.
     pub(super) fn arrives_at(&self) -> Option<InstanceId> {
         let (_, instance) = self.attachment.as_ref()?;
-        (!self.groups.is_empty()).then(|| instance.clone())
+        (!self.groups.is_empty() && !self.detaching).then(|| instance.clone())
     }
 }
 
@@ -123,6 +126,7 @@ impl Inner {
         let number = self.mint();
         let id = format!("eni-attach-{}", &hex(&number.to_be_bytes())[..16]);
         self.addresses.attachment = Some((id, instance.clone()));
+        self.addresses.detaching = false;
     }
 
     fn start(&mut self, work: Work) -> ExecutionId {
@@ -176,7 +180,11 @@ impl Inner {
 
     fn read_outputs(&self) -> BTreeMap<String, Vec<String>> {
         let mut outputs = BTreeMap::new();
-        let status = if self.addresses.attachment.is_some() { "in-use" } else { "available" };
+        let status = match (&self.addresses.attachment, self.addresses.detaching) {
+            (None, _) => "available",
+            (Some(_), true) => "detaching",
+            (Some(_), false) => "in-use",
+        };
         outputs.insert("read.Status".to_owned(), vec![status.to_owned()]);
         outputs.insert("read.Groups".to_owned(), self.addresses.groups.clone());
         let (attachment, instance) = match &self.addresses.attachment {
@@ -215,6 +223,7 @@ impl Inner {
                 Some((found, instance)) if expected == Some(found.as_str()) => {
                     // A guest that does not answer does not let go of a device.
                     let lets_go = force || self.host_works(&instance);
+                    self.addresses.detaching = true;
                     self.step_later(id, if lets_go { Step::Detached } else { Step::GivesUp });
                 }
                 None if expected.is_none() || self.settings.stale_move_attaches_when_detached => {
@@ -231,6 +240,7 @@ impl Inner {
                 // Only what was asserted is detached: an attachment id never comes back.
                 if attachment.is_some_and(|(found, _)| expected == Some(found.as_str())) {
                     self.addresses.attachment = None;
+                    self.addresses.detaching = false;
                 }
                 self.step_later(id, Step::Attach);
             }

@@ -149,7 +149,9 @@ async fn cancelled(yard: &impl Yard) {
     yard.act(Act::Cancel(instance.clone(), id.clone())).await;
     match ended(yard, &instance, &id).await {
         CommandState::Failed { details, exit_code, .. } => {
-            assert_eq!((details.as_str(), exit_code), ("Cancelled", STOPPED));
+            assert_eq!(details, "Cancelled");
+            // Stopped, or never begun: for this port a command that waits for its host is running too.
+            assert!(exit_code.is_none() || exit_code == STOPPED, "{exit_code:?}");
         }
         other => panic!("{other:?}"),
     }
