@@ -12,6 +12,7 @@ use serde_json::Value;
 pub(crate) fn policy(settings: &DriveRestoreSettings) -> Policy {
     Policy {
         cluster: settings.cluster.clone(),
+        bucket: settings.bucket.clone(),
         group: settings.group.clone(),
         fixed_address: settings.address.address.to_string(),
         reader_group: settings.address.reader_group.clone(),
@@ -19,6 +20,7 @@ pub(crate) fn policy(settings: &DriveRestoreSettings) -> Policy {
         marker_prefix: settings.markers.prefix.clone(),
         restore: RestorePolicy {
             allow_empty_start: settings.allow_empty_start,
+            fall_back: settings.fall_back,
             predecessor_deadline: settings.predecessor_deadline,
             ..RestorePolicy::default()
         },
@@ -75,6 +77,7 @@ mod tests {
             hosts: HostDocuments { prepare: "p".into(), probe: "q".into(), ..HostDocuments::default() },
             addresses: AddressDocuments { read: "r".into(), move_to: "m".into(), ..AddressDocuments::default() },
             allow_empty_start: true,
+            fall_back: true,
             predecessor_deadline: Duration::from_secs(60),
             poll: Duration::from_secs(2),
         }

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use lifeboat_domain::verify::plan::Limits;
+use lifeboat_domain::verify::{EtagMeaning, fixity};
 use reader::Reader;
 pub use reader::{InvalidSettings, Problem};
 
@@ -51,6 +53,14 @@ pub const READ_ADDRESS_DOCUMENT: &str = "LIFEBOAT_READ_ADDRESS_DOCUMENT";
 pub const MOVE_ADDRESS_DOCUMENT: &str = "LIFEBOAT_MOVE_ADDRESS_DOCUMENT";
 /// `yes` lets a proven first start be empty; default `no`.
 pub const ALLOW_EMPTY_START: &str = "LIFEBOAT_ALLOW_EMPTY_START";
+/// `no` forbids that an older published backup is restored in place of one that cannot be; default `yes`.
+pub const RESTORE_FALL_BACK: &str = "LIFEBOAT_RESTORE_FALL_BACK";
+/// `no` says that ETags in the bucket are no digests of the bytes, as under SSE-KMS; default `yes`.
+pub const ETAGS_ARE_MD5: &str = "LIFEBOAT_ETAGS_ARE_MD5";
+/// MiB that an invocation surely reads and hashes in a second; default 50.
+pub const VERIFY_RATE_MIB: &str = "LIFEBOAT_VERIFY_RATE_MIB";
+/// Days within which everything that is protected is read again; default 30, 0 for never.
+pub const FIXITY_PERIOD_DAYS: &str = "LIFEBOAT_FIXITY_PERIOD_DAYS";
 /// Minutes between two scheduled backups; default 60.
 pub const BACKUP_INTERVAL_MINUTES: &str = "LIFEBOAT_BACKUP_INTERVAL_MINUTES";
 /// Minutes that a replacement waits for its predecessor's final backup; default 120.
@@ -155,6 +165,12 @@ pub struct CreateBackupSettings {
 pub struct VerifyChecksumsSettings {
     /// [`BUCKET`].
     pub bucket: String,
+    /// [`ETAGS_ARE_MD5`].
+    pub etags: EtagMeaning,
+    /// [`VERIFY_RATE_MIB`].
+    pub limits: Limits,
+    /// [`FIXITY_PERIOD_DAYS`].
+    pub fixity: fixity::Policy,
     /// [`POLL_INTERVAL_MS`].
     pub poll: Duration,
 }
@@ -195,6 +211,8 @@ pub struct DriveRestoreSettings {
     pub addresses: AddressDocuments,
     /// [`ALLOW_EMPTY_START`].
     pub allow_empty_start: bool,
+    /// [`RESTORE_FALL_BACK`].
+    pub fall_back: bool,
     /// [`PREDECESSOR_DEADLINE_MINUTES`].
     pub predecessor_deadline: Duration,
     /// [`POLL_INTERVAL_MS`].
@@ -270,7 +288,19 @@ fn hours(hours: u32) -> Duration {
 impl FromVariables for VerifyChecksumsSettings {
     fn from_map(variables: &BTreeMap<String, String>) -> Result<Self, InvalidSettings> {
         let mut r = Reader::new(variables);
-        let settings = Self { bucket: bucket(&mut r, BUCKET), poll: poll(&mut r) };
+        let settings = Self {
+            bucket: bucket(&mut r, BUCKET),
+            etags: if r.yes_or_no(ETAGS_ARE_MD5, true) { EtagMeaning::Md5 } else { EtagMeaning::Opaque },
+            limits: Limits {
+                rate_bytes_per_second: u64::from(r.number(VERIFY_RATE_MIB, "whole MiB from 1 to 1000", 50, 1..=1_000)) << 20,
+                ..Limits::default()
+            },
+            fixity: fixity::Policy {
+                period: hours(24 * r.number(FIXITY_PERIOD_DAYS, "whole days from 0 to 3650", 30, 0..=3_650)),
+                ..fixity::Policy::default()
+            },
+            poll: poll(&mut r),
+        };
         r.finish(settings)
     }
 }
@@ -306,6 +336,7 @@ impl FromVariables for DriveRestoreSettings {
                 ..AddressDocuments::default()
             },
             allow_empty_start: r.yes_or_no(ALLOW_EMPTY_START, false),
+            fall_back: r.yes_or_no(RESTORE_FALL_BACK, true),
             predecessor_deadline: minutes(&mut r, PREDECESSOR_DEADLINE_MINUTES, 120),
             poll: poll(&mut r),
         };

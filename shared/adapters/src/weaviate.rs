@@ -281,14 +281,32 @@ impl<K: KeySource> Node for HttpNode<K> {
         self.body(&request).await.map(|_| ())
     }
 
-    async fn start_restore(&self, id: &BackupId, include: &[String]) -> Result<Accepted, NodeError> {
-        let request = backups::restore(id, include)?;
+    async fn start_restore_at(
+        &self,
+        id: &BackupId,
+        include: &[String],
+        path: Option<&str>,
+    ) -> Result<Accepted, NodeError> {
+        let request = backups::restore(id, include, path)?;
         backups::accepted(&request, &self.body(&request).await?)
     }
 
-    async fn restore_status(&self, id: &BackupId) -> Result<Progress, NodeError> {
-        let request = backups::restore_status(id);
+    async fn restore_status_at(&self, id: &BackupId, path: Option<&str>) -> Result<Progress, NodeError> {
+        let request = backups::restore_status(id, path);
         backups::progress(&request, &self.body(&request).await?)
+    }
+
+    async fn delete_class(&self, class: &str) -> Result<(), NodeError> {
+        let request = request::delete_class(class);
+        self.body(&request).await.map(|_| ())
+    }
+
+    async fn delete_alias(&self, alias: &str) -> Result<(), NodeError> {
+        let request = request::delete_alias(alias);
+        match self.body(&request).await {
+            Err(NodeError::NotFound { .. }) => Ok(()),
+            body => body.map(|_| ()),
+        }
     }
 
     async fn cancel_restore(&self, id: &BackupId) -> Result<(), NodeError> {

@@ -5,6 +5,7 @@
 
 pub mod choice;
 pub mod gate;
+pub mod group;
 pub mod leaving;
 pub mod progress;
 pub mod run;
@@ -19,6 +20,8 @@ use serde::Serialize;
 pub struct RestorePolicy {
     /// Whether a first node may start empty without a person's grant.
     pub allow_empty_start: bool,
+    /// Whether another published backup is restored when the pointer's cannot be, nor healed. It is paged either way.
+    pub fall_back: bool,
     /// Launches per generation; before the last one is abandoned, launches are suspended.
     pub attempts_max: usize,
     /// How long a final backup of the predecessor, or a backup still in verification, is waited for.
@@ -31,8 +34,14 @@ pub struct RestorePolicy {
     pub node_deadline: Duration,
     /// How long Weaviate may take for the restore itself.
     pub restore_deadline: Duration,
-    /// How long the gate may take after the evidence.
+    /// How long vector queues may take to drain, and evidence to be read, after the restore.
+    pub evidence_deadline: Duration,
+    /// From when the run was opened, how long a pointer that moves is followed; then the loss is stated.
+    pub choose_again_deadline: Duration,
+    /// How long the gate may take after ownership was taken, before the launch hook is answered without waiting for it.
     pub gate_deadline: Duration,
+    /// How often the address of an owner in service is looked at.
+    pub address_watch: Duration,
     /// Free bytes wanted on the data volume for each byte of the backup before compression, in hundredths.
     pub disk_margin_percent: u64,
     /// How long a detach may take before the address is taken by force.
@@ -44,16 +53,34 @@ impl Default for RestorePolicy {
         let minutes = |m: u64| Duration::from_secs(m * 60);
         Self {
             allow_empty_start: false,
+            fall_back: true,
             attempts_max: 3,
             predecessor_deadline: minutes(120),
             verification_deadline: minutes(15),
             agent_deadline: minutes(15),
             node_deadline: minutes(15),
             restore_deadline: minutes(12 * 60),
+            evidence_deadline: minutes(4 * 60),
+            choose_again_deadline: minutes(6 * 60),
             gate_deadline: minutes(30),
+            address_watch: minutes(15),
             disk_margin_percent: 120,
             detach_patience: minutes(1),
         }
+    }
+}
+
+/// The limit of a lifecycle hook, whatever the heartbeats: 100 timeouts or 48 hours, the smaller (facts: aws.md §2).
+pub const HOOK_LIMIT: Duration = Duration::from_secs(48 * 3600);
+
+impl RestorePolicy {
+    /// The longest that a replacement can take until its launch hook is answered, choosing again included. Everything is
+    /// to be decided before [`HOOK_LIMIT`]: a hook that runs out abandons, whoever owns the data.
+    pub fn longest(&self) -> Duration {
+        let waits = self.predecessor_deadline + self.verification_deadline;
+        let host = self.agent_deadline + 2 * self.node_deadline;
+        let restore = self.restore_deadline + self.evidence_deadline;
+        waits + self.choose_again_deadline.max(host + restore) + host + restore + self.gate_deadline
     }
 }
 
@@ -70,6 +97,15 @@ pub enum Waiting {
     Verification {
         /// The backup.
         backup_id: String,
+    },
+    /// The copies of a backup's verified versions, from which it will be restored.
+    Healing {
+        /// The backup.
+        backup_id: String,
+        /// Objects copied.
+        done: u64,
+        /// Of how many.
+        of: u64,
     },
     /// The instance to reach its launch hook.
     LaunchHook,
@@ -94,6 +130,8 @@ pub enum Waiting {
         /// Shards not ready.
         shards: u64,
     },
+    /// The restored node to give its evidence.
+    Evidence,
     /// flip-manifest to re-stamp the pointer.
     PointerStamp,
     /// The address to move.
@@ -125,6 +163,38 @@ pub enum Refusal {
         findings: usize,
         /// The first of them.
         first: String,
+    },
+    /// It failed T0, and its verified versions cannot be copied either.
+    #[error("backup {backup_id} fails T0 and cannot be healed: {first} ({findings} findings)")]
+    CannotBeHealed {
+        /// The backup.
+        backup_id: String,
+        /// How many objects are wrong.
+        findings: usize,
+        /// The first of them.
+        first: String,
+    },
+    /// It is to be deleted.
+    #[error("backup {backup_id} has a tombstone of {since}: it is about to be deleted")]
+    Tombstoned {
+        /// The backup.
+        backup_id: String,
+        /// Since when.
+        since: String,
+    },
+    /// A person excluded it.
+    #[error("backup {backup_id} was excluded by a person; `lifeboat include` takes that back")]
+    Excluded {
+        /// The backup.
+        backup_id: String,
+    },
+    /// Nothing that may be restored is left.
+    #[error("{first}; {rest}")]
+    NothingUsable {
+        /// Why the first choice cannot be restored.
+        first: String,
+        /// What became of the others.
+        rest: String,
     },
     /// The chosen backup's documents do not agree with their digests.
     #[error("backup {backup_id} has documents that do not agree: {what}")]
@@ -177,6 +247,20 @@ pub enum Refusal {
         /// The last status.
         status: String,
     },
+    /// Vector queues did not drain in time.
+    #[error("after the restore {vectors} vectors are queued and {shards} shards are not ready, and it does not end")]
+    IndexStuck {
+        /// Vectors queued.
+        vectors: u64,
+        /// Shards not ready.
+        shards: u64,
+    },
+    /// The node gave no evidence in time.
+    #[error("the restored node gives no evidence: {last}")]
+    EvidenceSilent {
+        /// Its last answer.
+        last: String,
+    },
     /// The restored node does not show what was recorded.
     #[error("the restored node fails its evidence: {first} ({findings} findings)")]
     EvidenceFailed {
@@ -201,4 +285,39 @@ pub enum Refusal {
         /// The owner.
         owner: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{BackupId, Generation, Sequence, Sha256Digest};
+    use crate::pointer::{ManifestRef, Pointer, VerificationLevel};
+
+    /// A pointer to this backup.
+    pub(super) fn pointer(backup_id: &str, sequence: u64) -> Pointer {
+        let at = "2026-11-20T00:00:00Z".parse().unwrap();
+        Pointer {
+            cluster: "c".into(),
+            generation: Generation(3),
+            sequence: Sequence(sequence),
+            backup_id: BackupId::parse(backup_id).unwrap(),
+            manifest: ManifestRef { key: "m".into(), version_id: None, sha256: Sha256Digest::of(b""), size_bytes: 0 },
+            verification: VerificationLevel::T1,
+            verified_at: at,
+            data_as_of: at,
+            is_final: false,
+            totals: Default::default(),
+            previous: None,
+            published_at: at,
+            published_by: "flip-manifest".into(),
+            overridden: None,
+            flips_stopped: None,
+        }
+    }
+
+    #[test]
+    fn everything_is_decided_before_the_hooks_limit() {
+        let longest = RestorePolicy::default().longest();
+        assert!(longest < HOOK_LIMIT, "{longest:?}");
+    }
 }

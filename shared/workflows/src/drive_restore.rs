@@ -20,15 +20,20 @@
 
 mod abandon;
 mod choosing;
+mod fallback;
 mod gate;
 mod host;
 mod leaving;
+mod leftover;
 mod requests;
 mod restoring;
+mod watch;
+mod world;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use gate::address_state;
+pub use world::{Ports, World};
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -43,101 +48,20 @@ use lifeboat_domain::restore::run::{ClosedRestore, GroupAttempts, OpenRestore, P
 use lifeboat_domain::restore::{RestorePolicy, Waiting};
 use serde::Serialize;
 
-use crate::evidence::EvidenceError;
 use crate::inventory::LoadError;
 use crate::invocation::{Patience, Turn, take_turns};
 use crate::ports::bucket::PutOutcome;
 use crate::ports::group::{GroupState, Hook, LifecycleState};
-use crate::ports::{Addresses, Bucket, Clock, Fault, Group, Hosts, Nodes};
+use crate::ports::{Clock, Fault, Group};
 use crate::store::{self, StoreError, Versioned};
-
-/// What drive-restore needs of the world.
-pub trait Ports: Sync {
-    /// The cluster's bucket.
-    type Bucket: Bucket;
-    /// The bucket of the success markers; may be the same.
-    type Markers: Bucket;
-    /// The Auto Scaling group.
-    type Group: Group;
-    /// Run Command.
-    type Hosts: Hosts;
-    /// Automation of the address.
-    type Addresses: Addresses;
-    /// Weaviate.
-    type Nodes: Nodes;
-    /// Time.
-    type Clock: Clock;
-    /// The cluster's bucket.
-    fn bucket(&self) -> &Self::Bucket;
-    /// The bucket of the success markers.
-    fn markers(&self) -> &Self::Markers;
-    /// The Auto Scaling group.
-    fn group(&self) -> &Self::Group;
-    /// Run Command.
-    fn hosts(&self) -> &Self::Hosts;
-    /// Automation of the address.
-    fn addresses(&self) -> &Self::Addresses;
-    /// Weaviate.
-    fn nodes(&self) -> &Self::Nodes;
-    /// Time.
-    fn clock(&self) -> &Self::Clock;
-}
-
-/// The ports, given one by one.
-#[derive(Debug, Clone)]
-pub struct World<B, M, G, H, A, N, C> {
-    /// The cluster's bucket.
-    pub bucket: B,
-    /// The bucket of the success markers; may be the same.
-    pub markers: M,
-    /// The Auto Scaling group.
-    pub group: G,
-    /// Run Command.
-    pub hosts: H,
-    /// Automation of the address.
-    pub addresses: A,
-    /// Weaviate.
-    pub nodes: N,
-    /// Time.
-    pub clock: C,
-}
-
-impl<B: Bucket, M: Bucket, G: Group, H: Hosts, A: Addresses, N: Nodes, C: Clock> Ports for World<B, M, G, H, A, N, C> {
-    type Bucket = B;
-    type Markers = M;
-    type Group = G;
-    type Hosts = H;
-    type Addresses = A;
-    type Nodes = N;
-    type Clock = C;
-    fn bucket(&self) -> &B {
-        &self.bucket
-    }
-    fn markers(&self) -> &M {
-        &self.markers
-    }
-    fn group(&self) -> &G {
-        &self.group
-    }
-    fn hosts(&self) -> &H {
-        &self.hosts
-    }
-    fn addresses(&self) -> &A {
-        &self.addresses
-    }
-    fn nodes(&self) -> &N {
-        &self.nodes
-    }
-    fn clock(&self) -> &C {
-        &self.clock
-    }
-}
 
 /// What an operator decides, and where things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// The cluster's name.
     pub cluster: String,
+    /// The name of the cluster's bucket.
+    pub bucket: String,
     /// The group's name: events of other groups are not for us.
     pub group: String,
     /// The fixed address.
@@ -208,9 +132,6 @@ pub enum Error {
     /// A backup's documents could not be read.
     #[error("drive-restore cannot load the backup that it chose")]
     Load(#[source] LoadError),
-    /// Weaviate gave no usable evidence.
-    #[error("drive-restore gets no evidence")]
-    Evidence(#[from] EvidenceError),
 }
 
 /// What a turn observed.
@@ -344,10 +265,10 @@ async fn launching<P: Ports>(
     let next = seen.group.members.iter().find(|m| m.state == LifecycleState::PendingWait);
     let Some(next) = next.map(|m| m.instance.clone()) else {
         let pending = seen.group.members.iter().find(|m| m.state == LifecycleState::Pending);
-        return Ok(match pending {
-            Some(m) => waiting(&m.instance, Waiting::LaunchHook),
-            None => Turn::Done(Outcome::Idle),
-        });
+        return match pending {
+            Some(m) => Ok(waiting(&m.instance, Waiting::LaunchHook)),
+            None => watch::address(ports, policy, seen).await,
+        };
     };
     count_attempt(ports, seen.generation().unwrap_or(0), &next).await?;
     let replaces = seen.ownership.as_ref().map(|o| o.value.generation);
@@ -369,8 +290,11 @@ async fn bring_up<P: Ports>(
     seen: &mut Seen,
     open: OpenRestore,
 ) -> Result<Turn<Outcome>, Error> {
+    if matches!(open.phase, Phase::Owning | Phase::Probing) && gate::continue_if_late(ports, policy, seen, &open).await? {
+        return Ok(Turn::Again);
+    }
     match open.phase {
-        Phase::Choosing => choosing::choose(ports, policy, seen, open).await,
+        Phase::Choosing => choosing::choose(ports, policy, patience, seen, open).await,
         Phase::Preparing => host::prepare(ports, policy, seen, open).await,
         Phase::Checking => restoring::check_target(ports, policy, seen, open).await,
         Phase::Restoring => restoring::restore(ports, policy, seen, open).await,

@@ -94,17 +94,7 @@ impl<B: Bucket + Deletes, M: Bucket, G: Group, H: Hosts, A: Addresses, N: Nodes,
                 let _ = flip_manifest::run(&ports, &policy, hint, patience).await;
             }
             Function::DriveRestore => {
-                let policy = drive_restore::Policy {
-                    cluster: "weaviate".into(),
-                    bucket: World::BUCKET.into(),
-                    group: World::GROUP.into(),
-                    fixed_address: World::FIXED_ADDRESS.into(),
-                    reader_group: READER_GROUP.into(),
-                    writer_group: WRITER_GROUP.into(),
-                    marker_prefix: "indexing/".into(),
-                    restore: RestorePolicy { allow_empty_start: true, ..RestorePolicy::default() },
-                };
-                let _ = drive_restore::run(ports, &policy, hint, patience).await;
+                let _ = drive_restore::run(ports, &restore_policy(), hint, patience).await;
             }
             Function::PruneBackups => {
                 let ports = prune_backups::Ports { bucket: &ports.bucket, deletes: &ports.bucket, clock: &ports.clock };
@@ -123,6 +113,19 @@ impl<B: Bucket + Deletes, M: Bucket, G: Group, H: Hosts, A: Addresses, N: Nodes,
         for function in Function::ALL {
             self.invoke(function, &Hint::Tick).await;
         }
+    }
+}
+
+fn restore_policy() -> drive_restore::Policy {
+    drive_restore::Policy {
+        cluster: "weaviate".into(),
+        bucket: World::BUCKET.into(),
+        group: World::GROUP.into(),
+        fixed_address: World::FIXED_ADDRESS.into(),
+        reader_group: READER_GROUP.into(),
+        writer_group: WRITER_GROUP.into(),
+        marker_prefix: "indexing/".into(),
+        restore: RestorePolicy { allow_empty_start: true, ..RestorePolicy::default() },
     }
 }
 
@@ -209,16 +212,18 @@ async fn refusal(world: &World) -> String {
     .await
 }
 
-/// The open restore, once it is in this phase or past it.
+/// The open restore, once it is in this phase or past it: drive-restore alone, a look at a time.
 async fn reached(world: &World, phase: Phase) -> OpenRestore {
-    tick_until(world, &format!("{phase:?}"), async || {
-        // One turn at a time: whoever looks sees each phase.
+    for _ in 0..2_000 {
         let ports = all(world);
         let patience = Patience { until: world.now(), poll: Duration::from_secs(2) };
-        let _ = ports.drive(&Hint::Tick, patience).await;
-        restore_run(world).await.open.filter(|open| open.phase >= phase)
-    })
-    .await
+        let _ = drive_restore::run(&ports.0, &restore_policy(), &Hint::Tick, patience).await;
+        if let Some(open) = restore_run(world).await.open.filter(|open| open.phase >= phase) {
+            return open;
+        }
+        world.advance(Duration::from_secs(1));
+    }
+    panic!("{phase:?} was not reached: {:?}", restore_run(world).await.open);
 }
 
 async fn restore_run(world: &World) -> RestoreRun {

@@ -223,6 +223,8 @@ impl Journey {
             }
             Sabotage::Delete => self.s3.delete(&chunk.key).await?,
         }
+        // With the verified version still there it would be healed, and the demo would end well.
+        self.s3.destroy(&chunk.key, chunk.version_id.as_deref()).await?;
         self.report.sabotage = Some(Sabotaged { kind: format!("{kind:?}").to_lowercase(), refused: None });
         audience.done(&format!("{kind:?} of {} ({} bytes)", chunk.key, chunk.size_bytes));
         self.note("sabotaged");

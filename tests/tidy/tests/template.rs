@@ -14,7 +14,7 @@ const DESTROYING: [&str; 7] = [
 ];
 
 #[test]
-fn no_role_but_prune_backups_may_delete_an_object_and_it_no_version() {
+fn prune_backups_alone_may_delete_objects_drive_restore_sets_aside_one_descriptor_and_nobody_deletes_a_version() {
     let template = read("template.yaml");
     let (mut effect, mut resource, mut denies, mut allowed) = ("", "", 0, Vec::new());
     for (number, line) in template.lines().enumerate() {
@@ -34,9 +34,14 @@ fn no_role_but_prune_backups_may_delete_an_object_and_it_no_version() {
             }
         }
     }
-    let [("PruneBackupsRole", "Action: s3:DeleteObject", _)] = allowed.as_slice() else {
+    let [("DriveRestoreRole", "Action: s3:DeleteObject", line), ("PruneBackupsRole", "Action: s3:DeleteObject", _)] =
+        allowed.as_slice()
+    else {
         panic!("{allowed:?} may delete");
     };
+    let of = template.lines().nth(*line).expect("the statement's resources are on the next line").trim();
+    let one = |prefix: &str| format!("!Sub '${{Bucket.Arn}}/{prefix}/*/restore_config.json'");
+    assert_eq!(of, format!("Resource: [{}, {}]", one("backups"), one("healed")));
     assert!(denies >= 4, "the bucket policy no longer denies deletes, or this test no longer finds them");
     assert!(!template.contains("NotAction"), "an Allow with NotAction allows what this test looks for");
     assert!(!template.contains("AdministratorAccess") && !template.contains("AmazonS3FullAccess"));

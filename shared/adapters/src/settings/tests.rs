@@ -38,8 +38,23 @@ fn a_complete_environment_gives_every_function_its_settings_with_the_defaults() 
     assert_eq!(create.markers, Markers { bucket: "ray-output".into(), prefix: "indexing/".into() });
     let prune = PruneBackupsSettings::from_map(&complete()).unwrap();
     assert_eq!(prune.retention, lifeboat_domain::retention::Policy::default());
-    assert!(VerifyChecksumsSettings::from_map(&complete()).is_ok());
+    let verify = VerifyChecksumsSettings::from_map(&complete()).unwrap();
+    assert_eq!((verify.etags, verify.limits, verify.fixity), (EtagMeaning::Md5, Limits::default(), fixity::Policy::default()));
     assert!(FlipManifestSettings::from_map(&complete()).is_ok());
+}
+
+#[test]
+fn how_verification_reads_can_be_set() {
+    let mut variables = complete();
+    for (name, value) in [(ETAGS_ARE_MD5, "no"), (VERIFY_RATE_MIB, "200"), (FIXITY_PERIOD_DAYS, "7")] {
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    let verify = VerifyChecksumsSettings::from_map(&variables).unwrap();
+    assert_eq!((verify.etags, verify.limits.object_bytes_max()), (EtagMeaning::Opaque, (200 * 840) << 20));
+    assert_eq!(verify.fixity.period, Duration::from_secs(7 * 86_400));
+    variables.insert(FIXITY_PERIOD_DAYS.to_owned(), "weekly".to_owned());
+    let error = VerifyChecksumsSettings::from_map(&variables).unwrap_err().to_string();
+    assert!(error.contains(FIXITY_PERIOD_DAYS), "{error}");
 }
 
 #[test]
@@ -155,12 +170,16 @@ fn the_template_gives_each_function_what_it_asks_for() {
                 POLL_INTERVAL_MS,
             ]),
         ),
-        ("VerifyChecksumsFunction", asked::<VerifyChecksumsSettings>(), optional(&[POLL_INTERVAL_MS])),
+        (
+            "VerifyChecksumsFunction",
+            asked::<VerifyChecksumsSettings>(),
+            optional(&[ETAGS_ARE_MD5, VERIFY_RATE_MIB, FIXITY_PERIOD_DAYS, POLL_INTERVAL_MS]),
+        ),
         ("FlipManifestFunction", asked::<FlipManifestSettings>(), optional(&[POLL_INTERVAL_MS])),
         (
             "DriveRestoreFunction",
             asked::<DriveRestoreSettings>(),
-            optional(&[ALLOW_EMPTY_START, PREDECESSOR_DEADLINE_MINUTES, POLL_INTERVAL_MS]),
+            optional(&[ALLOW_EMPTY_START, RESTORE_FALL_BACK, PREDECESSOR_DEADLINE_MINUTES, POLL_INTERVAL_MS]),
         ),
     ] {
         names.extend(with_default);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::reply;
-use super::request::{LARGE_BYTES, Method, Request, SMALL_BYTES};
+use super::request::{LARGE_BYTES, Method, Request, SMALL_BYTES, encoded};
 
 /// Below the minute that an invocation keeps in hand, so that no reply is cut off by its end: Weaviate writes its answer
 /// within 60 s, and a client that goes first can leave a slot held for 20 s (facts: weaviate.md §8.7).
@@ -35,16 +35,20 @@ pub(super) fn cancel_create(id: &BackupId) -> Request {
 }
 
 /// Asks for a restore of exactly these classes; users and roles of the target stay as they are.
-pub(super) fn restore(id: &BackupId, include: &[String]) -> Result<Request, NodeError> {
+pub(super) fn restore(id: &BackupId, include: &[String], from: Option<&str>) -> Result<Request, NodeError> {
     let path = format!("/v1/backups/s3/{id}/restore");
     let request = Request::new(Method::Post, format!("restore of {id}"), path).bounds(START_SECS, LARGE_BYTES);
     explicit(&request, include)?;
-    let config = json!({"rolesOptions": "noRestore", "usersOptions": "noRestore"});
+    let mut config = json!({"rolesOptions": "noRestore", "usersOptions": "noRestore"});
+    if let Some(from) = from {
+        config["Path"] = json!(from);
+    }
     Ok(request.body(json!({"include": include, "config": config})))
 }
 
-pub(super) fn restore_status(id: &BackupId) -> Request {
-    let path = format!("/v1/backups/s3/{id}/restore");
+pub(super) fn restore_status(id: &BackupId, from: Option<&str>) -> Request {
+    let query = from.map(|from| format!("?path={}", encoded(from))).unwrap_or_default();
+    let path = format!("/v1/backups/s3/{id}/restore{query}");
     Request::new(Method::Get, format!("status of the restore of {id}"), path).bounds(20, SMALL_BYTES)
 }
 

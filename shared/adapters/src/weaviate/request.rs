@@ -116,6 +116,16 @@ pub(super) fn aliases() -> Request {
     Request::new(Method::Get, "aliases", "/v1/aliases").bounds(10, LARGE_BYTES)
 }
 
+pub(super) fn delete_class(class: &str) -> Request {
+    let path = format!("/v1/schema/{}", encoded(class));
+    Request::new(Method::Delete, format!("removal of {class}"), path).bounds(50, SMALL_BYTES)
+}
+
+pub(super) fn delete_alias(alias: &str) -> Request {
+    let path = format!("/v1/aliases/{}", encoded(alias));
+    Request::new(Method::Delete, format!("removal of alias {alias}"), path).bounds(20, SMALL_BYTES)
+}
+
 pub(super) fn tenants(class: &str) -> Request {
     let path = format!("/v1/schema/{}/tenants", encoded(class));
     Request::new(Method::Get, format!("tenants of {class}"), path).bounds(30, LARGE_BYTES)

@@ -14,6 +14,9 @@ pub const RESTORE_ASKED_MAX: u32 = 3;
 /// answers, and until then shows what another restore left, or nothing.
 pub const ASKING_MAX: Duration = Duration::from_secs(120);
 
+/// When a restore that is said to be under way is asked for again, in case the node was started anew and nobody saw it.
+pub const ASKED_ANEW: Duration = Duration::from_secs(15 * 60);
+
 /// How often Weaviate was asked, and how long an unanswered asking has been under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
@@ -21,6 +24,13 @@ pub struct Asked {
     pub times: u32,
     /// Since the last asking, if nobody has recorded its answer.
     pub unanswered_for: Option<Duration>,
+    /// How long ago the last asking was.
+    pub ago: Duration,
+    /// Whether the node was silent since: started anew, it has forgotten the restore, and the bucket says for ever how
+    /// far it was.
+    pub interrupted: bool,
+    /// Whether all collections there are what this run itself asked for.
+    pub only_ours: bool,
 }
 
 /// What to do about a restore.
@@ -30,6 +40,8 @@ pub enum RestoreStep {
     Ask,
     /// Look again.
     Wait(Waiting),
+    /// Remove what a failed try of our own left, then look again: Weaviate restores over nothing.
+    Clear,
     /// Weaviate says that it is done, and the collections are there: evidence is next.
     Prove,
     /// It will not come to a good end.
@@ -67,7 +79,12 @@ pub fn step(
     match status {
         _ if asked.times == 0 => RestoreStep::Ask,
         Some(S::Success) if !collections.is_empty() => RestoreStep::Prove,
-        // Our own attempt's failure with something left behind, or its cancellation.
+        // A try of ours failed half-way, or was cancelled: cleared, it may be asked again.
+        Some(S::Failed | S::Canceled)
+            if !collections.is_empty() && asked.only_ours && asked.times < RESTORE_ASKED_MAX =>
+        {
+            RestoreStep::Clear
+        }
         Some(status @ (S::Failed | S::Canceled)) if !collections.is_empty() => failed(&format!("{status:?}"), error),
         // An end without collections: left over from another restore, or ours failed before anything was applied.
         Some(S::Failed) if !error.is_empty() && asked.times > 1 && asked.unanswered_for.is_none() => {
@@ -75,10 +92,15 @@ pub fn step(
         }
         Some(status @ (S::Success | S::Failed | S::Canceled)) => ask_again(&format!("{status:?}"), error),
         None => ask_again("unknown to Weaviate", error),
-        Some(S::Cancelling) => failed(
-            "Cancelling",
-            "restore_config.json was left over by a crash during a cancel and wedges this id; archive and remove it",
-        ),
+        // Nobody here cancels: it was left over, and whatever is asked under it comes to nothing.
+        Some(S::Cancelling) => failed("Cancelling", "a cancel that nobody here asked for"),
+        // A node that was started anew says for ever how far it was. Where it goes on after all, Weaviate refuses to be
+        // asked twice, which costs nothing.
+        Some(S::Started | S::Transferring | S::Transferred | S::Finalizing)
+            if (asked.interrupted || asked.ago >= ASKED_ANEW) && asked.times < RESTORE_ASKED_MAX =>
+        {
+            RestoreStep::Ask
+        }
         Some(S::Started | S::Transferring | S::Transferred | S::Finalizing) => {
             RestoreStep::Wait(Waiting::Restore { status: format!("{:?}", status.unwrap_or(&S::Started)) })
         }
@@ -92,7 +114,11 @@ mod tests {
     use OperationStatus as S;
 
     fn decide(status: Option<S>, error: &str, collections: &[&str], times: u32) -> RestoreStep {
-        asking(status, error, collections, Asked { times, unanswered_for: None })
+        asking(status, error, collections, asked(times))
+    }
+
+    fn asked(times: u32) -> Asked {
+        Asked { times, unanswered_for: None, ago: Duration::ZERO, interrupted: false, only_ours: false }
     }
 
     fn asking(status: Option<S>, error: &str, collections: &[&str], asked: Asked) -> RestoreStep {
@@ -112,12 +138,12 @@ mod tests {
     fn while_another_invocation_may_still_be_asking_nothing_is_asked_and_nothing_refused() {
         for status in [None, Some(S::Success), Some(S::Failed), Some(S::Canceled)] {
             for times in 1..=3 {
-                let young = Asked { times, unanswered_for: Some(ASKING_MAX - Duration::from_secs(1)) };
+                let young = Asked { unanswered_for: Some(ASKING_MAX - Duration::from_secs(1)), ..asked(times) };
                 let step = asking(status.clone(), "left over", &[], young);
                 assert!(matches!(step, RestoreStep::Wait(_)), "{status:?} {step:?}");
             }
         }
-        let lost = |times| asking(None, "", &[], Asked { times, unanswered_for: Some(ASKING_MAX) });
+        let lost = |times| asking(None, "", &[], Asked { unanswered_for: Some(ASKING_MAX), ..asked(times) });
         assert_eq!(lost(1), RestoreStep::Ask);
         assert!(matches!(lost(3), RestoreStep::Refuse(_)));
     }
@@ -126,6 +152,27 @@ mod tests {
     fn a_restore_under_way_is_waited_for_and_an_unknown_status_is_neither_end() {
         for status in [S::Started, S::Transferring, S::Transferred, S::Finalizing, S::Unknown("X".into())] {
             assert!(matches!(decide(Some(status), "", &[], 1), RestoreStep::Wait(_)));
+        }
+    }
+
+    #[test]
+    fn a_node_that_was_silent_is_asked_again_and_where_it_goes_on_after_all_it_is_waited_for() {
+        for status in [S::Started, S::Transferring, S::Transferred, S::Finalizing] {
+            let after = |times| Asked { interrupted: true, ..asked(times) };
+            assert_eq!(asking(Some(status.clone()), "", &["A"], after(1)), RestoreStep::Ask);
+            assert!(matches!(asking(Some(status.clone()), "", &["A"], after(3)), RestoreStep::Wait(_)));
+            let long_ago = Asked { ago: ASKED_ANEW, ..asked(1) };
+            assert_eq!(asking(Some(status), "", &[], long_ago), RestoreStep::Ask);
+        }
+    }
+
+    #[test]
+    fn only_what_a_failed_try_of_our_own_left_is_cleared_away() {
+        for status in [S::Failed, S::Canceled] {
+            let ours = |times| Asked { only_ours: true, ..asked(times) };
+            assert_eq!(asking(Some(status.clone()), "A exists", &["A"], ours(1)), RestoreStep::Clear);
+            assert!(matches!(asking(Some(status.clone()), "A exists", &["A"], ours(3)), RestoreStep::Refuse(_)));
+            assert!(matches!(decide(Some(status), "A exists", &["A"], 1), RestoreStep::Refuse(_)));
         }
     }
 

@@ -1,6 +1,6 @@
 //! `runs/drive-restore/current.json`: what is intended, recorded before it is done, and when each step ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::document::Document;
 use crate::ids::{BackupId, Generation, InstanceId, JobId, Sequence};
 use crate::pointer::ManifestRef;
+
+pub use super::group::{GroupAttempts, Ready};
 
 /// The record of drive-restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,9 @@ pub struct RestoreRun {
     /// Ids of requests already acted upon, newest last.
     #[serde(default)]
     pub handled_requests: Vec<String>,
+    /// The last look at the address of an owner in service.
+    #[serde(default)]
+    pub address_watch: Option<AddressWatch>,
 }
 
 impl Document for RestoreRun {
@@ -50,8 +55,21 @@ pub struct OpenRestore {
     pub replaces: Option<Generation>,
     /// How far it is.
     pub phase: Phase,
-    /// What it starts from, once chosen.
+    /// What it starts from: recorded before it is looked at closely, so that nobody deletes it meanwhile; checked once
+    /// the phase is past [`Phase::Choosing`].
     pub choice: Option<Choice>,
+    /// Backups that were looked at and cannot be restored, in order; each was paged.
+    #[serde(default)]
+    pub passed_over: Vec<PassedOver>,
+    /// How often the choice was made again because the pointer moved during the restore; no attempts.
+    #[serde(default)]
+    pub chosen_again: u32,
+    /// What is lost by a gate that opened although the pointer had moved on.
+    #[serde(default)]
+    pub loss: Option<Loss>,
+    /// Since when a finished backup in verification is waited for.
+    #[serde(default)]
+    pub verifying_since: Option<Timestamp>,
     /// The host document's job and command, once intended and sent.
     pub prepare: Option<HostJob>,
     /// What the host reported.
@@ -64,6 +82,19 @@ pub struct OpenRestore {
     /// The last asking that Weaviate answered: until then another invocation may still be asking.
     #[serde(default)]
     pub restore_answered: u32,
+    /// Since when the node is silent, or was before it answered again: it may have been started anew, and have forgotten
+    /// the restore.
+    #[serde(default)]
+    pub silent_since: Option<Timestamp>,
+    /// Weaviate's last refusal or failure, for the reason.
+    #[serde(default)]
+    pub restore_said: String,
+    /// The collections that this run asked Weaviate for: what may be cleared away when a try of it failed.
+    #[serde(default)]
+    pub ours: BTreeSet<String>,
+    /// The `restore_config.json` that was there before Weaviate was first asked, as it is set aside.
+    #[serde(default)]
+    pub leftover: Option<Leftover>,
     /// The move of the address under way.
     pub address: Option<AddressMove>,
     /// When each step ended, by the function's clock; the first is when the run was opened.
@@ -80,11 +111,19 @@ impl OpenRestore {
             replaces,
             phase: Phase::Choosing,
             choice: None,
+            passed_over: Vec::new(),
+            chosen_again: 0,
+            loss: None,
+            verifying_since: None,
             prepare: None,
             host: None,
             restore_asked: 0,
             restore_asked_at: None,
             restore_answered: 0,
+            silent_since: None,
+            restore_said: String::new(),
+            ours: BTreeSet::new(),
+            leftover: None,
             address: None,
             timeline: vec![Step { at: now, step: StepName::Opened }],
             refusal: None,
@@ -95,6 +134,20 @@ impl OpenRestore {
     pub fn advance(&mut self, phase: Phase, step: StepName, now: Timestamp) {
         self.phase = phase;
         self.note(step, now);
+    }
+
+    /// Lets go of the choice, because the pointer names another backup by now. The host stays as it is.
+    pub fn choose_again(&mut self, now: Timestamp) {
+        self.chosen_again += 1;
+        self.phase = Phase::Choosing;
+        self.choice = None;
+        self.restore_asked = 0;
+        self.restore_answered = 0;
+        self.restore_asked_at = None;
+        self.silent_since = None;
+        self.leftover = None;
+        self.timeline.retain(|s| matches!(s.step, StepName::Opened | StepName::AgentOnline | StepName::ChosenAgain));
+        self.timeline.push(Step { at: now, step: StepName::ChosenAgain });
     }
 
     /// Notes when a step ended, once.
@@ -158,7 +211,55 @@ pub enum Choice {
         manifest: ManifestRef,
         /// The pointer's sequence at the choice; absent when a person named the backup.
         sequence: Option<Sequence>,
+        /// Why this one.
+        #[serde(default)]
+        rung: Rung,
+        /// Where Weaviate reads it when not under its own prefix: the path of the healed copies.
+        #[serde(default)]
+        path: Option<String>,
     },
+}
+
+/// Why a backup was chosen (DESIGN §6 step 2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// The pointer names it.
+    #[default]
+    Pointer,
+    /// It is the one that the pointer named before, and the pointer's own cannot be restored.
+    Previous,
+    /// It is the newest published one that can be restored.
+    Newest,
+    /// A person named it, and no other.
+    Requested,
+}
+
+/// A backup that was looked at and not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedOver {
+    /// The backup.
+    pub backup_id: BackupId,
+    /// The reason's text.
+    pub why: String,
+}
+
+/// A gate that opened on older data than the pointer named by then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// The backup that the pointer named, and that is not served.
+    pub backup_id: BackupId,
+    /// The pointer's sequence.
+    pub sequence: Sequence,
+}
+
+/// What an earlier restore left under the backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// The ETag of it; absent when there was none.
+    pub etag: Option<String>,
+    /// Whether it is archived and out of the way.
+    pub gone: bool,
 }
 
 /// A host document's job.
@@ -205,6 +306,15 @@ pub enum AddressMove {
     },
 }
 
+/// A look at the address of an owner in service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressWatch {
+    /// When it was last begun or ended, by the function's clock: it paces the looks.
+    pub at: Option<Timestamp>,
+    /// The look or the repair under way.
+    pub execution: Option<AddressMove>,
+}
+
 /// When a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -220,6 +330,8 @@ pub struct Step {
 pub enum StepName {
     /// The instance was seen in its launch hook.
     Opened,
+    /// The pointer had moved when the gate was about to open, and the choice was made again.
+    ChosenAgain,
     /// A backup was chosen and passed T0, or an empty start was proven.
     Chosen,
     /// The agent is online.
@@ -261,76 +373,12 @@ impl Document for ClosedRestore {
     const KIND: &'static str = "closed-restore";
 }
 
-/// `runs/restore/group.json`: the launches of a generation, counted from what Auto Scaling lists.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupAttempts {
-    /// The generation whose replacement is tried; 0 before the first.
-    pub generation: u64,
-    /// Every instance that was seen in the launch hook for it, in order.
-    pub instances: Vec<InstanceId>,
-}
-
-impl Document for GroupAttempts {
-    const KIND: &'static str = "group-attempts";
-}
-
-impl GroupAttempts {
-    /// Counts this instance for this generation, once. A new generation starts a new count.
-    pub fn count(&mut self, generation: u64, instance: &InstanceId) {
-        if self.generation != generation {
-            *self = Self { generation, instances: Vec::new() };
-        }
-        if !self.instances.contains(instance) {
-            self.instances.push(instance.clone());
-        }
-    }
-
-    /// Whether abandoning now would be the last allowed time: launches must be suspended first.
-    pub fn exhausted(&self, attempts_max: usize) -> bool {
-        self.instances.len() >= attempts_max
-    }
-}
-
-/// `status/ready.json`: what pipelines read after a recovery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ready {
-    /// The generation that serves.
-    pub generation: Generation,
-    /// The instance that serves.
-    pub instance: InstanceId,
-    /// The fixed address.
-    pub address: String,
-    /// The backup it was restored from; absent after an empty start.
-    pub backup_id: Option<BackupId>,
-    /// Everything indexed before this is there; absent after an empty start.
-    pub data_as_of: Option<Timestamp>,
-    /// Keys of success markers that are newer than the restored data: what the pipelines must run again.
-    pub replay: Vec<String>,
-}
-
-impl Document for Ready {
-    const KIND: &'static str = "ready";
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn instance(n: u32) -> InstanceId {
         InstanceId::parse(&format!("i-{n:017x}")).unwrap()
-    }
-
-    #[test]
-    fn an_instance_is_counted_once_and_a_new_generation_starts_a_new_count() {
-        let mut attempts = GroupAttempts::default();
-        for n in [1, 1, 2] {
-            attempts.count(4, &instance(n));
-        }
-        assert!(!attempts.exhausted(3));
-        attempts.count(4, &instance(3));
-        assert!(attempts.exhausted(3));
-        attempts.count(5, &instance(4));
-        assert_eq!(attempts.instances, [instance(4)]);
     }
 
     #[test]

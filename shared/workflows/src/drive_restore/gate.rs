@@ -9,13 +9,13 @@ use lifeboat_domain::keys::{Key, marker_dataset};
 use lifeboat_domain::ownership::{Origin, Ownership};
 use lifeboat_domain::pointer::Pointer;
 use lifeboat_domain::restore::Waiting;
-use lifeboat_domain::restore::gate::{AddressState, AddressStep, address as where_to, may_open};
-use lifeboat_domain::restore::run::{AddressMove, Choice, OpenRestore, Phase, Ready, StepName};
+use lifeboat_domain::restore::gate::{AddressState, AddressStep, AtGate, Gate, address as where_to, continue_early, may_open};
+use lifeboat_domain::restore::run::{AddressMove, AddressWatch, Choice, OpenRestore, Phase, Ready, StepName};
 use serde::Deserialize;
 
 use super::abandon::abandon;
 use super::host::{address, chosen};
-use super::{Error, Outcome, Policy, Ports, Seen, close, elapsed, overwrite, record, waiting};
+use super::{Error, Outcome, Policy, Ports, Seen, close, elapsed, overdue, overwrite, record, waiting};
 use crate::invocation::{Patience, Turn};
 use crate::ports::bucket::PutOutcome;
 use crate::ports::group::{Hook, HookAnswer, HookResult, LifecycleState};
@@ -45,8 +45,31 @@ pub(super) async fn take_ownership<P: Ports>(
     let pointer = store::read::<Pointer>(ports.bucket(), &Key::Pointer).await?.map(|v| v.value);
     let choice = open.choice.clone().unwrap_or(Choice::Empty);
     let ownership = seen.ownership.as_ref().map(|o| &o.value);
-    if let Err(refusal) = may_open(&choice, open.replaces.map(|g| g.0), pointer.as_ref(), ownership) {
-        return abandon(ports, seen, open, &refusal).await;
+    let decision = may_open(AtGate {
+        choice: &choice,
+        passed_over: &open.passed_over,
+        replaces: open.replaces.map(|g| g.0),
+        pointer: pointer.as_ref(),
+        ownership,
+        time_left: !overdue(&open, StepName::Opened, seen.now, policy.restore.choose_again_deadline),
+    });
+    match decision {
+        Gate::Open => {}
+        Gate::OpenWithLoss(loss) => {
+            tracing::error!(
+                instance = %open.instance,
+                backup.id = %loss.backup_id,
+                pointer.sequence = loss.sequence.0,
+                "the gate opens although the pointer has moved on, because there is no time left: what is newer than the restored backup is not served"
+            );
+            open.loss = Some(loss);
+        }
+        Gate::ChooseAgain { pointer } => {
+            tracing::warn!(instance = %open.instance, backup.id = %pointer, "the pointer moved during the restore: chosen again");
+            open.choose_again(ports.clock().now());
+            return record(ports, seen, open).await;
+        }
+        Gate::Refuse(refusal) => return abandon(ports, seen, open, &refusal).await,
     }
     let generation = open.replaces.map_or(Generation(1), Generation::next);
     let origin = match choice {
@@ -223,6 +246,30 @@ pub(super) async fn probe<P: Ports>(
     again
 }
 
+/// Answers the launch hook of an owner whose gate takes too long: a hook that runs out would end the instance that owns
+/// the data. The gate is finished in service.
+pub(super) async fn continue_if_late<P: Ports>(
+    ports: &P,
+    policy: &Policy,
+    seen: &Seen,
+    open: &OpenRestore,
+) -> Result<bool, Error> {
+    let Some(owned) = open.at(StepName::OwnershipTaken) else { return Ok(false) };
+    let waits = seen.group.state_of(&open.instance) == Some(&LifecycleState::PendingWait);
+    if !waits || !continue_early(elapsed(owned, seen.now), policy.restore.gate_deadline) {
+        return Ok(false);
+    }
+    let answer = ports.group().complete(Hook::Launch, &open.instance, HookResult::Continue).await?;
+    if answer == HookAnswer::Accepted {
+        tracing::error!(
+            instance = %open.instance,
+            phase = ?open.phase,
+            "the gate takes too long; its launch hook is answered with CONTINUE all the same, because it owns the data, and the gate goes on"
+        );
+    }
+    Ok(answer == HookAnswer::Accepted)
+}
+
 /// Answers the launch hook with CONTINUE, tells the pipelines, and archives the run.
 pub(super) async fn proceed<P: Ports>(
     ports: &P,
@@ -252,6 +299,8 @@ pub(super) async fn proceed<P: Ports>(
         backup_id: chosen(&open).map(ToString::to_string),
         duration_ms: now.as_millisecond() - began.as_millisecond(),
     };
+    // It was just seen to be where it belongs.
+    seen.run.address_watch = Some(AddressWatch { at: Some(now), execution: None });
     if seen.run.requested.as_ref() == chosen(&open) {
         seen.run.requested = None;
     }

@@ -22,6 +22,7 @@ use crate::twins::{CommandScript, READER_GROUP, WRITER_GROUP, World};
 fn policy(allow_empty_start: bool) -> Policy {
     Policy {
         cluster: "weaviate".into(),
+        bucket: World::BUCKET.into(),
         group: "group".into(),
         fixed_address: World::FIXED_ADDRESS.into(),
         reader_group: READER_GROUP.into(),

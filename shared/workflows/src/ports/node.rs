@@ -84,14 +84,36 @@ pub trait Node: Send + Sync {
     fn list_backups(&self) -> impl Future<Output = Result<Vec<(String, OperationStatus)>, NodeError>> + Send;
     /// `DELETE /v1/backups/s3/{id}`: cancels; an unknown id is success.
     fn cancel_backup(&self, id: &BackupId) -> impl Future<Output = Result<(), NodeError>> + Send;
-    /// `POST /v1/backups/s3/{id}/restore`, with an explicit class list and, where given, users and roles.
+    /// `POST /v1/backups/s3/{id}/restore`, with an explicit class list. A `path` stands in place of the node's own prefix
+    /// for backups.
+    fn start_restore_at(
+        &self,
+        id: &BackupId,
+        include: &[String],
+        path: Option<&str>,
+    ) -> impl Future<Output = Result<Accepted, NodeError>> + Send;
+    /// `GET /v1/backups/s3/{id}/restore`, of the restore that was asked for with this path.
+    fn restore_status_at(
+        &self,
+        id: &BackupId,
+        path: Option<&str>,
+    ) -> impl Future<Output = Result<Progress, NodeError>> + Send;
+    /// [`start_restore_at`](Self::start_restore_at) the node's own prefix.
     fn start_restore(
         &self,
         id: &BackupId,
         include: &[String],
-    ) -> impl Future<Output = Result<Accepted, NodeError>> + Send;
-    /// `GET /v1/backups/s3/{id}/restore`.
-    fn restore_status(&self, id: &BackupId) -> impl Future<Output = Result<Progress, NodeError>> + Send;
+    ) -> impl Future<Output = Result<Accepted, NodeError>> + Send {
+        self.start_restore_at(id, include, None)
+    }
+    /// [`restore_status_at`](Self::restore_status_at) the node's own prefix.
+    fn restore_status(&self, id: &BackupId) -> impl Future<Output = Result<Progress, NodeError>> + Send {
+        self.restore_status_at(id, None)
+    }
+    /// `DELETE /v1/schema/{class}`, with everything in it; one that is not there is success.
+    fn delete_class(&self, class: &str) -> impl Future<Output = Result<(), NodeError>> + Send;
+    /// `DELETE /v1/aliases/{alias}`; one that is not there is success.
+    fn delete_alias(&self, alias: &str) -> impl Future<Output = Result<(), NodeError>> + Send;
     /// `DELETE /v1/backups/s3/{id}/restore`. Not id-safe: it cancels whatever restore is under way.
     fn cancel_restore(&self, id: &BackupId) -> impl Future<Output = Result<(), NodeError>> + Send;
 }

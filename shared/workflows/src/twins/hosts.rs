@@ -357,6 +357,7 @@ impl Inner {
             self.effects.push(Effect::JobObeyed { instance: instance.clone(), document, job: job.clone() });
         }
         let running = self.nodes.contains_key(&instance);
+        let free_bytes = self.settings.free_bytes;
         let Some(host) = self.hosts.hosts.get_mut(&instance) else { return };
         let data_path = "/workspace/weaviate/data";
         let stdout = match (&scripted, document) {
@@ -365,11 +366,11 @@ impl Inner {
             }
             (None, HostDocument::Prepare) => json!({
                 "ok": true, "job": job.as_str(), "address": host.address, "data_path": data_path,
-                "container": "weaviate", "free_bytes": 200_u64 << 30, "pid": 4242
+                "container": "weaviate", "free_bytes": free_bytes, "pid": 4242
             }),
             (None, HostDocument::Probe) => json!({
                 "ok": true, "container_running": running, "accepted_via_fixed": host.accepted_via_fixed,
-                "mount_ok": true, "free_bytes": 200_u64 << 30, "data_path": data_path
+                "mount_ok": true, "free_bytes": free_bytes, "data_path": data_path
             }),
             (None, HostDocument::Tend(order)) => json!({
                 "ok": true, "job": job.as_str(), "order": order.name(), "reset": 3, "remaining": 0

@@ -311,12 +311,25 @@ impl Node for NodeTwin {
         self.request(Call::CancelBackup, id.as_str(), |inner, i| inner.cancel_backup(i, id)).await
     }
 
-    async fn start_restore(&self, id: &BackupId, include: &[String]) -> Result<Accepted, NodeError> {
-        self.request(Call::StartRestore, id.as_str(), |inner, i| inner.start_restore(i, id, include)).await
+    async fn start_restore_at(
+        &self,
+        id: &BackupId,
+        include: &[String],
+        path: Option<&str>,
+    ) -> Result<Accepted, NodeError> {
+        self.request(Call::StartRestore, id.as_str(), |inner, i| inner.start_restore(i, id, include, path)).await
     }
 
-    async fn restore_status(&self, id: &BackupId) -> Result<Progress, NodeError> {
-        self.request(Call::RestoreStatus, id.as_str(), |inner, i| inner.restore_status(i, id)).await
+    async fn restore_status_at(&self, id: &BackupId, path: Option<&str>) -> Result<Progress, NodeError> {
+        self.request(Call::RestoreStatus, id.as_str(), |inner, i| inner.restore_status(i, id, path)).await
+    }
+
+    async fn delete_class(&self, class: &str) -> Result<(), NodeError> {
+        self.request(Call::DeleteClass, class, |inner, i| inner.delete_class(i, class)).await
+    }
+
+    async fn delete_alias(&self, alias: &str) -> Result<(), NodeError> {
+        self.request(Call::DeleteAlias, alias, |inner, i| inner.delete_alias(i, alias)).await
     }
 
     async fn cancel_restore(&self, id: &BackupId) -> Result<(), NodeError> {

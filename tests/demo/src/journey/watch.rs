@@ -66,6 +66,13 @@ impl Reader {
         Ok(())
     }
 
+    /// Destroys one version of an object, as only break-glass may.
+    pub async fn destroy(&self, key: &str, version_id: Option<&str>) -> anyhow::Result<()> {
+        let request = self.s3.delete_object().bucket(&self.bucket).key(key).set_version_id(version_id.map(str::to_owned));
+        request.send().await.with_context(|| format!("destroying the verified version of {key}"))?;
+        Ok(())
+    }
+
     /// The keys below a prefix, at most 1,000.
     pub async fn keys(&self, prefix: &str) -> anyhow::Result<Vec<String>> {
         let page = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix).send().await?;

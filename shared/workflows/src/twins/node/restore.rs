@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lifeboat_domain::ids::{BackupId, InstanceId};
+use lifeboat_domain::keys::BACKUP_PATH;
 use lifeboat_domain::weaviate::{GlobalDescriptor, NodeDescriptor, OperationStatus};
 use serde_json::{Value, json};
 
@@ -15,12 +16,15 @@ use super::search::refused;
 use crate::ports::node::{Accepted, NodeError, Progress};
 use crate::twins::World;
 use crate::twins::events::Effect;
+use crate::twins::objects::etag_of;
 use crate::twins::world::{Due, Inner};
 
 /// The occupied slot for restores.
 #[derive(Debug)]
 pub(super) struct RestoreOp {
     id: BackupId,
+    /// Where it is read from and written to.
+    path: String,
     number: u64,
     include: Vec<String>,
     started_at: String,
@@ -36,8 +40,10 @@ impl Inner {
         instance: &InstanceId,
         id: &BackupId,
         include: &[String],
+        path: Option<&str>,
     ) -> Result<Accepted, NodeError> {
         let what = "start restore";
+        let path = path.unwrap_or(BACKUP_PATH);
         let missing = |message: String| NodeError::NotFound { what: format!("backup {id}"), message };
         let Some(node) = self.nodes.get_mut(instance) else { return Err(server_error(what, "no node")) };
         let (name, rounds) = (node.settings.name.clone(), node.settings.rounds);
@@ -47,7 +53,7 @@ impl Inner {
         if node.faults.bucket_denied {
             return Err(server_error(what, "put initial metadata: Access Denied"));
         }
-        let stored = self.backup_bytes(id, "backup_config.json");
+        let stored = self.bytes_at(path, id, "backup_config.json");
         let stored = stored.ok_or_else(|| missing(format!("backup id \"{id}\" does not exist: metadata not found")))?;
         let global: GlobalDescriptor =
             serde_json::from_slice(&stored).map_err(|error| server_error(what, &error.to_string()))?;
@@ -63,14 +69,14 @@ impl Inner {
             let names: Vec<&String> = global.nodes.keys().collect();
             return Err(server_error(what, &format!("cannot resolve hostname for {names:?}")));
         };
-        if self.backup_bytes(id, &format!("{name}/backup.json")).is_none() {
+        if self.bytes_at(path, id, &format!("{name}/backup.json")).is_none() {
             return Err(missing(format!("fetch meta of node \"{name}\": metadata not found")));
         }
         if let Some(unknown) = include.iter().find(|c| !of_node.classes.contains(c)) {
             let text = format!("class {unknown} doesn't exist in the backup, but does have {:?}: ", of_node.classes);
             return Err(refused(what, 422, text));
         }
-        let wedged = self.restore_text(id).is_some_and(|d| d["status"] == "CANCELLING");
+        let wedged = self.restore_text(path, id).is_some_and(|d| d["status"] == "CANCELLING");
         let (number, now) = (self.mint(), self.now);
         let Some(node) = self.nodes.get_mut(instance) else { return Err(server_error(what, "no node")) };
         let narrow = node.faults.narrow_to.as_ref();
@@ -87,6 +93,7 @@ impl Inner {
         }
         node.restore = Some(RestoreOp {
             id: id.clone(),
+            path: path.to_owned(),
             number,
             include,
             started_at: now.to_string(),
@@ -100,8 +107,12 @@ impl Inner {
         Ok(accepted)
     }
 
-    fn restore_text(&mut self, id: &BackupId) -> Option<Value> {
-        serde_json::from_slice(&self.backup_bytes(id, "restore_config.json")?).ok()
+    fn bytes_at(&mut self, path: &str, id: &BackupId, file: &str) -> Option<Vec<u8>> {
+        self.store(World::BUCKET).bytes(&format!("{path}/{id}/{file}")).map(|body| body.to_vec())
+    }
+
+    fn restore_text(&mut self, path: &str, id: &BackupId) -> Option<Value> {
+        serde_json::from_slice(&self.bytes_at(path, id, "restore_config.json")?).ok()
     }
 
     fn write_restore(&mut self, instance: &InstanceId, status: &str, error: &str) {
@@ -116,15 +127,16 @@ impl Inner {
             "leader": node.settings.name, "error": error, "preCompressionSizeBytes": 0,
             "compressionType": "gzip", "baseBackupId": ""
         });
-        let id = op.id.clone();
-        self.write_descriptor(&id, "restore_config.json", &value);
+        let (key, body) = (format!("{}/{}/restore_config.json", op.path, op.id), value.to_string().into_bytes());
+        let etag = etag_of(&body);
+        self.write_object(World::BUCKET, &key, body, etag);
     }
 
     pub(super) fn restore_round(&mut self, instance: &InstanceId, number: u64) {
         let Some(node) = self.nodes.get_mut(instance) else { return };
         let Some(op) = node.restore.as_mut().filter(|op| op.number == number) else { return };
         op.rounds_left = op.rounds_left.saturating_sub(1);
-        let (id, include) = (op.id.clone(), op.include.clone());
+        let (id, path, include) = (op.id.clone(), op.path.clone(), op.include.clone());
         if op.canceled {
             self.end_restore(instance, "CANCELED", "restore canceled");
         } else if node.faults.hang_restore || op.rounds_left > 0 {
@@ -133,7 +145,7 @@ impl Inner {
             self.end_restore(instance, "FAILED", &error);
         } else {
             let name = node.settings.name.clone();
-            match self.download(&id, &name, &include) {
+            match self.download(&path, &id, &name, &include) {
                 Ok(downloaded) => {
                     if let Some(op) = self.nodes.get_mut(instance).and_then(|n| n.restore.as_mut()) {
                         op.downloaded = Some(downloaded);
@@ -157,11 +169,12 @@ impl Inner {
     /// Reads every chunk of the classes, as it is in the bucket now.
     fn download(
         &mut self,
+        at: &str,
         id: &BackupId,
         node: &str,
         include: &[String],
     ) -> Result<BTreeMap<String, ClassData>, String> {
-        let bytes = self.backup_bytes(id, &format!("{node}/backup.json")).ok_or("fetch meta: not found")?;
+        let bytes = self.bytes_at(at, id, &format!("{node}/backup.json")).ok_or("fetch meta: not found")?;
         let descriptor: NodeDescriptor = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
         let mut classes = BTreeMap::new();
         for class in descriptor.classes.iter().filter(|c| include.contains(&c.name)) {
@@ -172,7 +185,7 @@ impl Inner {
             let mut data = described.ok_or_else(|| format!("class {}: descriptor does not decode", class.name))?;
             for n in class.chunks.keys() {
                 let path = format!("{node}/{}/chunk-{n}", class.name);
-                let bytes = self.backup_bytes(id, &path).ok_or_else(|| format!("get {path}: NoSuchKey"))?;
+                let bytes = self.bytes_at(at, id, &path).ok_or_else(|| format!("get {path}: NoSuchKey"))?;
                 let (shard, objects) = open_chunk(&bytes).ok_or_else(|| format!("{path}: gzip: invalid checksum"))?;
                 let target = data.shards.get_mut(&shard).ok_or_else(|| format!("{path}: no shard {shard}"))?;
                 target.objects.extend(objects);
@@ -208,9 +221,14 @@ impl Inner {
         }
     }
 
-    pub(super) fn restore_status(&mut self, instance: &InstanceId, id: &BackupId) -> Result<Progress, NodeError> {
+    pub(super) fn restore_status(
+        &mut self,
+        instance: &InstanceId,
+        id: &BackupId,
+        path: Option<&str>,
+    ) -> Result<Progress, NodeError> {
         let what = "restore status";
-        let stored = self.backup_bytes(id, "restore_config.json");
+        let stored = self.bytes_at(path.unwrap_or(BACKUP_PATH), id, "restore_config.json");
         let Some(node) = self.nodes.get_mut(instance) else { return Err(server_error(what, "no node")) };
         if node.faults.failing_polls > 0 {
             node.faults.failing_polls -= 1;
@@ -236,10 +254,22 @@ impl Inner {
         Ok(Progress { status: descriptor.status, error: descriptor.error })
     }
 
+    pub(super) fn delete_class(&mut self, instance: &InstanceId, class: &str) -> Result<(), NodeError> {
+        let Some(node) = self.nodes.get_mut(instance) else { return Err(server_error("delete class", "no node")) };
+        node.classes.remove(class);
+        Ok(())
+    }
+
+    pub(super) fn delete_alias(&mut self, instance: &InstanceId, alias: &str) -> Result<(), NodeError> {
+        let Some(node) = self.nodes.get_mut(instance) else { return Err(server_error("delete alias", "no node")) };
+        node.aliases.remove(alias);
+        Ok(())
+    }
+
     /// Trap 9: it cancels whatever restore occupies the slot, whatever the id.
     pub(super) fn cancel_restore(&mut self, instance: &InstanceId, id: &BackupId) -> Result<(), NodeError> {
         let what = "cancel restore";
-        let succeeded = self.restore_text(id).is_some_and(|d| d["status"] == "SUCCESS");
+        let succeeded = self.restore_text(BACKUP_PATH, id).is_some_and(|d| d["status"] == "SUCCESS");
         let Some(node) = self.nodes.get_mut(instance) else { return Err(server_error(what, "no node")) };
         match &mut node.restore {
             Some(op) if op.downloaded.is_some() => {
