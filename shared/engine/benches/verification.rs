@@ -98,7 +98,7 @@ fn rounds_of(cores: &Cores, store: &Store, set: &Set, rounds: u64, which: &Which
     let ours = |arguments: &[&str]| vec![role(cores, &store.url, arguments)];
     let mut best = Best::new();
     // Once, before anything is timed: the sums that everybody must agree with.
-    let expected = time(ours(&["hash", &text])).expect("bytes in memory are hashed").json()["sums"].clone();
+    let expected = time(ours(&["hash", &text, "one"])).expect("bytes in memory are hashed").json()["sums"].clone();
     for _ in 0..rounds {
         let mut turns: Vec<(&'static str, Vec<Command>)> = Vec::new();
         if which.curls {
@@ -120,8 +120,16 @@ fn rounds_of(cores: &Cores, store: &Store, set: &Set, rounds: u64, which: &Which
             match time(commands) {
                 Ok(run) => {
                     report.agrees(client, set, &run, &expected);
-                    let seconds = best.entry(client).or_insert(f64::INFINITY);
-                    *seconds = seconds.min(run.seconds);
+                    let mut keep = |name: &'static str, took: f64| {
+                        let seconds = best.entry(name).or_insert(f64::INFINITY);
+                        *seconds = seconds.min(took);
+                    };
+                    // Ours say what they took from their first request to their last byte; of others, and of ours where
+                    // they are held to others, it is the process from its start to its end.
+                    keep(client, run.json()["seconds"].as_f64().unwrap_or(run.seconds));
+                    if client == "engine" {
+                        keep("engine_process", run.seconds);
+                    }
                 }
                 Err(error) => report.note(Line::not_run(client, set, &error)),
             }

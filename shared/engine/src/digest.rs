@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(of(None, EtagIs::Md5, md5, b"123456789").unwrap().held_to, HeldTo::Etag);
         assert_eq!(of(None, EtagIs::Opaque, md5, b"other").unwrap().held_to, HeldTo::Nothing);
         assert!(matches!(of(None, EtagIs::Md5, md5, b"other").unwrap_err(), Finding::EtagDiffers { .. }));
-        let inner: Vec<u8> = [&b"1234"[..], b"5678", b"9"].iter().flat_map(|part| Md5::digest(part)).collect();
+        let inner: Vec<u8> = [&b"1234"[..], b"5678", b"9"].iter().flat_map(Md5::digest).collect();
         let etag = format!("{}-3", hex(&Md5::digest(&inner)));
         assert_eq!(of(None, parts, &etag, b"123456789").unwrap().held_to, HeldTo::Etag);
         assert!(matches!(of(None, parts, &etag, b"12345678").unwrap_err(), Finding::EtagDiffers { .. }));

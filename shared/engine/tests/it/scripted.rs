@@ -47,7 +47,6 @@ pub(crate) enum Act {
 }
 
 /// The store.
-#[expect(missing_debug_implementations, reason = "nobody prints it")]
 pub(crate) struct Store {
     objects: Mutex<BTreeMap<String, (Bytes, u32)>>,
     script: Mutex<VecDeque<Act>>,
