@@ -67,8 +67,7 @@ pub(crate) fn write(all: &Expectations) -> Result<()> {
 
 /// Takes the outcomes of a real server's report as what is expected of its release and configuration.
 pub(crate) fn take(all: &mut Expectations, report: &Report) {
-    let config = [Config::Default, Config::NoGraphql, Config::ReadOnly].into_iter().find(|c| c.name() == report.config);
-    let config = config.unwrap_or(Config::Default);
+    let config = Config::named(&report.config).unwrap_or(Config::Default);
     for line in &report.cases {
         let Some(seen) = line.outcome.as_ref().map(once_more) else { continue };
         let variants = all.entry(line.group.clone()).or_default().entry(line.case.clone()).or_default();

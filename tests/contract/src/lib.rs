@@ -22,6 +22,6 @@ mod store;
 mod world;
 
 pub use report::{Counts, Report, Verdict};
-pub use run::{Options, Target, run, take};
+pub use run::{Options, Target, judge_again, run, take};
 pub use server::Program;
 pub use world::{Config, Setting};

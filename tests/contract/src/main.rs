@@ -1,11 +1,12 @@
 //! Holds a node to the contract, by hand: `cargo contract -- --weaviate PATH --config default --report FILE`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use lifeboat_contract::{Config, Options, Report, Target, run, take};
+use lifeboat_contract::{Config, Options, Report, Target, judge_again, run, take};
 
 /// Hold a Weaviate node, the double or a real one, to one contract.
 #[derive(Debug, Parser)]
@@ -46,11 +47,22 @@ struct Arguments {
     /// Take the outcomes in these reports of real servers as what is expected, and run nothing.
     #[arg(long, num_args = 1..)]
     take: Vec<PathBuf>,
+    /// Compare the outcomes in these reports once more, with the expectations as they are now, and write them again.
+    #[arg(long, num_args = 1..)]
+    judge: Vec<PathBuf>,
+    /// Print the table of cases of these reports, a column for each, and run nothing.
+    #[arg(long, num_args = 1..)]
+    table: Vec<PathBuf>,
 }
 
 #[expect(clippy::print_stderr, reason = "a program for people")]
 fn say(text: &str) {
     eprintln!("{text}");
+}
+
+fn read(path: &PathBuf) -> Result<Report> {
+    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+    serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
 }
 
 #[tokio::main]
@@ -66,34 +78,37 @@ async fn main() -> ExitCode {
 
 async fn main_inner(arguments: Arguments) -> Result<()> {
     if !arguments.take.is_empty() {
-        let read = |path: &PathBuf| -> Result<Report> {
-            let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-            serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
-        };
         return take(&arguments.take.iter().map(read).collect::<Result<Vec<_>>>()?);
+    }
+    for path in &arguments.judge {
+        let mut report = read(path)?;
+        judge_again(&mut report)?;
+        std::fs::write(path, report.to_text()?).with_context(|| path.display().to_string())?;
+        say(&format!("{}{}", report.remarks(), report.summary()));
+    }
+    if !arguments.judge.is_empty() {
+        return Ok(());
+    }
+    if !arguments.table.is_empty() {
+        let reports = arguments.table.iter().map(read).collect::<Result<Vec<_>>>()?;
+        return Ok(write!(std::io::stdout(), "{}", Report::table(&reports))?);
     }
     let target = match (arguments.weaviate, arguments.url) {
         (Some(path), _) => Target::Binary(path),
         (None, Some(url)) => {
-            let bucket =
-                arguments.s3_endpoint.map(|endpoint| [endpoint, arguments.s3_bucket.clone(), arguments.s3_path.clone()]);
+            let bucket = arguments
+                .s3_endpoint
+                .map(|endpoint| [endpoint, arguments.s3_bucket.clone(), arguments.s3_path.clone()]);
             Target::Url { url, bucket }
         }
         (None, None) => Target::Double { plays: arguments.plays, binary: arguments.double },
     };
     let partial = arguments.only.is_some();
-    let options = Options {
-        target,
-        config: arguments.config,
-        s3: arguments.s3,
-        only: arguments.only,
-        say,
-    };
+    let options =
+        Options { target, config: arguments.config, s3: arguments.s3, only: arguments.only, varied: false, say };
     let report = run(&options).await?;
     if let Some(path) = &arguments.report {
-        let mut text = serde_json::to_string_pretty(&report)?;
-        text.push('\n');
-        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        std::fs::write(path, report.to_text()?).with_context(|| path.display().to_string())?;
     }
     say(&report.remarks());
     say(&report.summary());

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cases::{self, Case};
 use crate::expected::{self, Difference, Expectations, Variants};
+use crate::mask::once_more;
 use crate::proxy::Proxy;
 use crate::report::{Line, Report, Verdict, compare};
 use crate::server::{Plan, Program};
@@ -51,6 +52,8 @@ pub struct Options {
     pub s3: Option<String>,
     /// Only cases whose group or name contains this.
     pub only: Option<String>,
+    /// Only cases that expect something else of some release or configuration.
+    pub varied: bool,
     /// Shown what happens.
     pub say: fn(&str),
 }
@@ -79,6 +82,24 @@ pub fn take(reports: &[Report]) -> Result<()> {
     expected::write(&expectations)
 }
 
+/// Compares the outcomes of a report once more: with the expectations as they are now.
+///
+/// # Errors
+/// When a file cannot be read, or the report names a configuration that there is not.
+pub fn judge_again(report: &mut Report) -> Result<()> {
+    let (expectations, differences) = (expected::read(&cases::groups())?, expected::differences()?);
+    let config = Config::named(&report.config).with_context(|| format!("no configuration {}", report.config))?;
+    for line in &mut report.cases {
+        let Some(seen) = line.outcome.as_ref().map(once_more) else { continue };
+        let none = Variants::new();
+        let variants = expectations.get(&line.group).and_then(|cases| cases.get(&line.case)).unwrap_or(&none);
+        let listed = differences.get(&line.case).filter(|_| report.server == "double");
+        (line.verdict, line.reason) = judge(variants, listed, &report.version, config, &seen);
+    }
+    report.counts = Report::count(&report.cases);
+    Ok(())
+}
+
 /// Runs every case.
 ///
 /// # Errors
@@ -86,14 +107,18 @@ pub fn take(reports: &[Report]) -> Result<()> {
 pub async fn run(options: &Options) -> Result<Report> {
     // reqwest wants a provider even for plain HTTP; a second installation is refused, and the first one stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let expectations = expected::read(&cases::groups())?;
+    let is_varied = |case: &Case| {
+        expectations.get(case.group).and_then(|of| of.get(case.name)).is_some_and(|variants| variants.len() > 1)
+    };
     let chosen: Vec<Case> = cases::all()
         .into_iter()
         .filter(|case| {
             let wanted = |text: &String| case.group.contains(text.as_str()) || case.name.contains(text.as_str());
             options.only.as_ref().is_none_or(wanted)
         })
+        .filter(|case| !options.varied || is_varied(case))
         .collect();
-    let expectations = expected::read(&cases::groups())?;
     let differences = expected::differences()?;
     let ground = Ground::new(options).await?;
     let program = ground.program(options)?;
@@ -108,7 +133,7 @@ pub async fn run(options: &Options) -> Result<Report> {
             Ok(world) => {
                 let found = identify(&world).await?;
                 world.is_version(&found.0);
-                check_identity(&found, options)?;
+                check_identity(&found, &options.target)?;
                 (options.say)(&format!("{setting:?} is ready after {} ms", begun.elapsed().as_millis()));
                 for case in of {
                     let line = one(case, &world, &found.0, options, &expectations, &differences).await;
@@ -211,9 +236,9 @@ async fn identify(world: &World) -> Result<(String, String)> {
 }
 
 /// The double says what it is, and nothing that says so passes for a real server.
-fn check_identity((version, hash): &(String, String), options: &Options) -> Result<()> {
+fn check_identity((version, hash): &(String, String), target: &Target) -> Result<()> {
     let says_real = !hash.is_empty() && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match &options.target {
+    match target {
         Target::Double { plays, .. } => ensure!(!says_real && version == plays, "the double says {version} {hash}"),
         Target::Binary(_) | Target::Url { .. } => {
             ensure!(says_real, "this is no real Weaviate: its gitHash is {hash:?}");
@@ -240,11 +265,8 @@ const BUCKET: &str = "backups-of-the-contract";
 impl Ground {
     async fn new(options: &Options) -> Result<Self> {
         let key = |name: &str| std::env::var(name).unwrap_or_else(|_| "local".to_owned());
-        let access = |endpoint: String| Access {
-            endpoint,
-            key: key("AWS_ACCESS_KEY_ID"),
-            secret: key("AWS_SECRET_ACCESS_KEY"),
-        };
+        let access =
+            |endpoint: String| Access { endpoint, key: key("AWS_ACCESS_KEY_ID"), secret: key("AWS_SECRET_ACCESS_KEY") };
         let dir = lifeboat_stack::target_dir().join(format!("lifeboat-contract-{}", std::process::id()));
         if let Target::Url { bucket, .. } = &options.target {
             let endpoint = bucket.as_ref().map(|[endpoint, ..]| endpoint.clone()).unwrap_or_default();
@@ -253,7 +275,8 @@ impl Ground {
         if let Some(endpoint) = &options.s3 {
             return Ok(Self { access: access(endpoint.clone()), _stack: None, dir });
         }
-        let node = if matches!(options.target, Target::Double { binary: None, .. }) { Node::Double } else { Node::None };
+        let node =
+            if matches!(options.target, Target::Double { binary: None, .. }) { Node::Double } else { Node::None };
         let stack = Stack::start_empty(
             StackOptions {
                 functions: Functions::Given([].into()),
@@ -370,4 +393,22 @@ fn configure(plan: &mut Plan, setting: Setting, config: Config) -> Result<()> {
         plan.args.extend(["--config-file".to_owned(), file.display().to_string()]);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_double_is_never_taken_for_a_real_server_nor_a_real_one_for_it() {
+        let said = |version: &str, hash: &str| (version.to_owned(), hash.to_owned());
+        let real = Target::Binary(PathBuf::new());
+        let double = Target::Double { plays: "1.38.11".to_owned(), binary: None };
+        assert!(check_identity(&said("1.38.11", "34febe578107"), &real).is_ok());
+        assert!(check_identity(&said("1.38.11", "lifeboat-double"), &real).is_err());
+        assert!(check_identity(&said("1.38.11", ""), &real).is_err());
+        assert!(check_identity(&said("1.38.11", "lifeboat-double"), &double).is_ok());
+        assert!(check_identity(&said("1.38.11", "34febe578107"), &double).is_err());
+        assert!(check_identity(&said("1.39.0", "lifeboat-double"), &double).is_err(), "it plays what it was told to");
+    }
 }

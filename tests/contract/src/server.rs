@@ -99,7 +99,7 @@ impl Plan {
         ];
         let mut env: BTreeMap<String, String> = fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         if program.is_double {
-            env.insert("LIFEBOAT_NODE_ROUND_SCALE".to_owned(), "0.03".to_owned());
+            env.insert("LIFEBOAT_NODE_ROUND_SCALE".to_owned(), "0.01".to_owned());
             env.insert("LIFEBOAT_NODE_VERSION".to_owned(), program.plays.clone());
         }
         Ok(Self { program: program.clone(), address, dir: dir.to_owned(), env, args: Vec::new() })

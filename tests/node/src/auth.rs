@@ -102,7 +102,7 @@ impl Auth {
             )),
             (Some(_), None) => Err(Refusal::framework(
                 401,
-                "oidc auth is not configured, please try another auth scheme or set up weaviate with OIDC configured",
+                "no authentication scheme is configured (API Key or OIDC), but an 'Authorization' header was provided. Please configure an auth scheme or remove the header for anonymous access",
             )),
             (Some(key), Some(keys)) => match keys.iter().find(|(allowed, _)| *allowed == key) {
                 Some((_, user)) => Ok(User(Some(user.clone()))),
@@ -159,6 +159,11 @@ impl Auth {
             return Err(Refusal::forbidden(forbidden(user.name(), verb, &backup_resources(&classes))));
         }
         Ok(allowed)
+    }
+
+    /// Whether there are roles that a backup could hold.
+    pub(crate) fn has_rbac(&self) -> bool {
+        self.rbac.is_some()
     }
 
     /// Root users see the base of an incremental backup; nobody is root without RBAC.

@@ -102,7 +102,11 @@ impl Collection {
             .values()
             .map(|slot| {
                 let status = self.partitioned.then(|| slot.activity().stored());
-                (slot.name.clone(), schema::physical_shard(&slot.name, node, status))
+                let mut entry = schema::physical_shard(&slot.name, node, status);
+                if let Some(own) = self.sharding["physical"][&slot.name].get("ownsVirtual") {
+                    entry["ownsVirtual"] = own.clone();
+                }
+                (slot.name.clone(), entry)
             })
             .collect();
         state["physical"] = Value::Object(physical);

@@ -34,7 +34,8 @@ pub(crate) fn refusal(
         return None;
     }
     let first = segments.next().unwrap_or_default();
-    let search = matches!(first, "search" | "aggregate") && version.has_rest_search();
+    let search = matches!(first, "search" | "aggregate") && version.has_rest_search()
+        || first == "search" && version.has_near_text();
     let passes = |list: &[&str]| list.contains(&first) || (search && rest_search);
     match mode {
         "ReadOnly" if !read && !passes(version.read_only_whitelist()) => Some(

@@ -200,16 +200,23 @@ pub(crate) fn sharding_state(class: &Value, node: &str) -> Value {
     let name = class["class"].as_str().unwrap_or_default();
     let partitioned = class["multiTenancyConfig"]["enabled"] == json!(true);
     let mut physical = Map::new();
-    let count = class["shardingConfig"]["desiredCount"].as_u64().unwrap_or(1);
-    for _ in 0..(if partitioned { 0 } else { count }) {
-        let shard = shard_name();
-        physical.insert(shard.clone(), physical_shard(&shard, node, None));
+    let mut virtuals = Vec::new();
+    let count = if partitioned { 0 } else { class["shardingConfig"]["desiredCount"].as_u64().unwrap_or(1).max(1) };
+    for shard in (0..count).map(|_| shard_name()) {
+        let mut entry = physical_shard(&shard, node, None);
+        let own: Vec<Value> = (0..VIRTUALS / count).map(|_| json!(shard_name())).collect();
+        for name in &own {
+            let upper = (virtuals.len() as u64 + 1) * (u64::MAX / VIRTUALS);
+            virtuals.push(json!({"name": name, "upper": upper, "ownsPercentage": SHARE, "assignedToPhysical": shard}));
+        }
+        entry["ownsVirtual"] = Value::Array(own);
+        physical.insert(shard, entry);
     }
     json!({
         "indexID": name,
         "config": class["shardingConfig"],
         "physical": physical,
-        "virtual": null,
+        "virtual": if partitioned { Value::Null } else { Value::Array(virtuals) },
         "partitioningEnabled": partitioned,
         "replicationFactor": 1,
     })
@@ -223,6 +230,11 @@ pub(crate) fn physical_shard(name: &str, node: &str, status: Option<&str>) -> Va
     }
     entry
 }
+
+/// Virtual shards of a class, as the real server deals them to its shards.
+const VIRTUALS: u64 = 128;
+/// What one of them owns.
+const SHARE: f64 = 1.0 / 128.0;
 
 fn shard_name() -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

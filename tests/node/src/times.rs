@@ -21,6 +21,11 @@ pub(crate) fn rest(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
+/// As Go prints a time into a text.
+pub(crate) fn go(at: Timestamp) -> String {
+    format!("{} +0000 UTC", at.to_string().replace('T', " ").trim_end_matches('Z'))
+}
+
 /// Serialises as Go's RFC3339Nano in UTC (trailing zeros dropped).
 pub(crate) fn write<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&at.to_string())

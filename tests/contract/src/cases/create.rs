@@ -39,7 +39,10 @@ pub(super) fn cases() -> Vec<Case> {
         )),
         case!(G, Plain, "an unknown class is refused", |w| post(w, json!({"id": "x", "include": ["Nope"]}))),
         case!(G, Plain, "the case of a class name counts", |w| post(w, json!({"id": "x", "include": ["article"]}))),
-        case!(G, Plain, "an unknown class in exclude", |w| created(w, json!({"id": "exclude-nope", "exclude": ["Nope"]}))),
+        case!(G, Plain, "an unknown class in exclude", |w| created(
+            w,
+            json!({"id": "exclude-nope", "exclude": ["Nope"]})
+        )),
         case!(G, Plain, "everything excluded is refused", |w| post(
             w,
             json!({"id": "x", "exclude": ["Article", "Author"]})
@@ -60,7 +63,11 @@ pub(super) fn cases() -> Vec<Case> {
             json!({"id": "x", "config": {"CompressionLevel": "Best"}})
         )),
         case!(G, Plain, "a body that is no JSON is refused", |w| raw(w, Some("{"), "application/json")),
-        case!(G, Plain, "a body of another type than JSON is refused", |w| raw(w, Some("{\"id\":\"x\"}"), "text/plain")),
+        case!(G, Plain, "a body of another type than JSON is refused", |w| raw(
+            w,
+            Some("{\"id\":\"x\"}"),
+            "text/plain"
+        )),
         case!(G, Plain, "no body is refused", |w| raw(w, None, "application/json")),
         case!(G, Plain, "an id that is a number is refused", |w| raw(w, Some("{\"id\":5}"), "application/json")),
         case!(G, Plain, "users without dynamic users are refused", |w| post(
@@ -149,7 +156,8 @@ async fn place_of_ones_own(world: &World) -> Result<Value> {
     let store = world.store()?;
     let (id, path) = (world.id("elsewhere"), format!("{}/own/path", store.prefix));
     let place = json!({"Bucket": store.bucket, "Path": path});
-    let reply = world.ask_when_free("/v1/backups/s3", &json!({"id": id, "include": ["Author"], "config": place})).await?;
+    let reply =
+        world.ask_when_free("/v1/backups/s3", &json!({"id": id, "include": ["Author"], "config": place})).await?;
     let query = format!("bucket={}&path={path}", store.bucket);
     let end = world.ended(&format!("/v1/backups/s3/{id}?{query}")).await?;
     let without = world.see(Method::GET, &format!("/v1/backups/s3/{id}"), None).await?;

@@ -18,7 +18,12 @@ pub(super) fn cases() -> Vec<Case> {
         case!(G, Plain, "damaged: a compressed chunk is missing", missing_gzip),
         case!(G, Plain, "damaged: a compressed chunk is cut short", truncated_gzip),
         case!(G, Plain, "damaged: the node's descriptor is missing", |w| without(w, "weaviate-0/backup.json")),
-        case!(G, Plain, "damaged: the descriptor says STARTED", |w| global(w, "says-started", "status", json!("STARTED"))),
+        case!(G, Plain, "damaged: the descriptor says STARTED", |w| global(
+            w,
+            "says-started",
+            "status",
+            json!("STARTED")
+        )),
         case!(G, Plain, "damaged: a restore that was being cancelled is left over", cancelling),
         case!(G, Plain, "damaged: it is of a node of another name", foreign),
         case!(G, Plain, "damaged: it is of a newer structure", |w| global(w, "newer", "version", json!("3.0"))),

@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Case, case};
+use crate::proxy::until;
 use crate::world::{OPERATOR, World, definition, uuid};
 
 const G: &str = "evidence";
@@ -121,8 +122,7 @@ async fn no_property(world: &World, by: EvidenceAdapter) -> Result<Value> {
 
 /// Which objects were found, by their number; as a set, for equal scores come in any order.
 fn numbers(hits: &[Hit]) -> Vec<usize> {
-    let mut found: Vec<usize> =
-        hits.iter().filter_map(|hit| (0..30).find(|n| uuid("Article", *n) == hit.id)).collect();
+    let mut found: Vec<usize> = hits.iter().filter_map(|hit| (0..30).find(|n| uuid("Article", *n) == hit.id)).collect();
     found.sort_unstable();
     found
 }
@@ -130,13 +130,18 @@ fn numbers(hits: &[Hit]) -> Vec<usize> {
 async fn bm25(world: &World, by: EvidenceAdapter) -> Result<Value> {
     let node = library(world).await?;
     let mut seen = json!({});
-    for (property, query, limit) in
-        [("title", "number 7", 1), ("title", "lifeboat", 30), ("code", "CODE 7", 5), ("title", "zebra", 5), ("n", "7", 5)]
-    {
+    for (property, query, limit) in [
+        ("title", "number 7", 1),
+        ("title", "lifeboat", 30),
+        ("code", "CODE 7", 5),
+        ("title", "zebra", 5),
+        ("n", "7", 5),
+    ] {
         let hits = node.bm25(by, &place("Article", None), property, query, limit).await;
-        seen[format!("{property}: {query}")] = read(hits, |hits| {
-            json!({"found": numbers(&hits), "scores above 0": hits.iter().all(|hit| hit.score > 0.0)})
-        });
+        seen[format!("{property}: {query}")] = read(
+            hits,
+            |hits| json!({"found": numbers(&hits), "scores above 0": hits.iter().all(|hit| hit.score > 0.0)}),
+        );
     }
     Ok(world.mask(&seen))
 }
@@ -167,8 +172,10 @@ async fn cursor(world: &World) -> Result<Value> {
     let last = node.object_after(&place("Article", None), "ffffffff-ffff-ffff-ffff-ffffffffffff").await;
     let no_id = node.object_after(&place("Article", None), "no-uuid").await;
     let no_class = node.object_after(&place("NeverMade", None), middle).await;
-    let is_right = |found: Option<lifeboat_workflows::ports::node::ObjectView>| json!(found.map(|o| o.id) == right.cloned());
-    Ok(world.mask(&json!({"is the next by id": read(next, is_right), "after the last": read(last, |o| json!(o.is_none())),
+    let is_right =
+        |found: Option<lifeboat_workflows::ports::node::ObjectView>| json!(found.map(|o| o.id) == right.cloned());
+    Ok(world
+        .mask(&json!({"is the next by id": read(next, is_right), "after the last": read(last, |o| json!(o.is_none())),
         "no id": read(no_id, |o| json!(o.is_none())), "no class": read(no_class, |o| json!(o.is_none()))})))
 }
 
@@ -180,8 +187,17 @@ async fn canaries(world: &World) -> Result<Value> {
     let before = ask_all(world).await?;
     world.empty().await?;
     world.restored(&id, &json!({})).await?;
+    // A 1.39.0 was seen to find nothing near an object for a moment after SUCCESS, while it counted and listed all.
+    let (node, article) = (adapter(world)?, place("Article", None));
+    until("the vectors of what was restored", async || {
+        let near = node.near_object(GRAPHQL, &article, &uuid("Article", 7), None, 10).await;
+        Ok(near.map_or(true, |hits| hits.len() == 10).then_some(()))
+    })
+    .await?;
     let after = ask_all(world).await?;
-    Ok(json!({"equal": before == after, "answers": before.len()}))
+    let otherwise: Vec<Value> =
+        before.iter().zip(&after).filter(|(a, b)| a != b).map(|(a, b)| json!({"before": a, "after": b})).collect();
+    Ok(world.mask(&json!({"answers": before.len(), "otherwise": otherwise})))
 }
 
 async fn ask_all(world: &World) -> Result<Vec<Value>> {
@@ -194,7 +210,9 @@ async fn ask_all(world: &World) -> Result<Vec<Value>> {
         all.push(read(node.count(by, &article, None).await, |n| json!(n)));
         all.push(read(node.count(by, &article, Some(&even)).await, |n| json!(n)));
         all.push(read(node.bm25(by, &article, "title", "number 7", 1).await, |hits| json!(numbers(&hits))));
-        all.push(read(node.near_object(by, &article, &uuid("Article", 7), None, 10).await, |hits| json!(numbers(&hits))));
+        all.push(read(node.near_object(by, &article, &uuid("Article", 7), None, 10).await, |hits| {
+            json!(numbers(&hits))
+        }));
     }
     for n in [0, 7, 29] {
         all.push(read(node.object(&article, &uuid("Article", n)).await, |object| {

@@ -12,7 +12,12 @@ const G: &str = "ReadOnly";
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case!(G, Modes, "ReadOnly refuses an object", |w| write(w, Method::POST, "/v1/objects", object("Author", None, 9))),
+        case!(G, Modes, "ReadOnly refuses an object", |w| write(
+            w,
+            Method::POST,
+            "/v1/objects",
+            object("Author", None, 9)
+        )),
         case!(G, Modes, "ReadOnly refuses a batch", |w| write(
             w,
             Method::POST,

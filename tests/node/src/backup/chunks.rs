@@ -148,9 +148,11 @@ fn untar(from: impl Read, root: &Path, only: Option<&[String]>) -> io::Result<()
         if let Some(offset) = offset {
             file.seek(SeekFrom::Start(offset))?;
         }
-        let written = io::copy(&mut entry, &mut file)?;
-        if written != entry.header().size()? {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} is cut short", path.display())));
+        let size = entry.header().size()?;
+        let cut = || format!("copy file {}: copy: unexpected EOF", target.display());
+        let written = io::copy(&mut entry, &mut file).map_err(|error| io::Error::new(error.kind(), cut()))?;
+        if written != size {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, cut()));
         }
     }
     Ok(())

@@ -17,10 +17,17 @@ use super::slots::{Cancelled, Outcome, is_cancelled};
 use super::{Backups, Target};
 use crate::auth::User;
 use crate::errors::Refusal;
+use crate::store::StoreError;
 use crate::times;
 
 /// The snapshot of dynamic users that a server without any takes.
 const NO_USERS: &str = r#"{"Data":{"SecureKeyStorageById":{},"IdentifierToId":{},"IdToIdentifier":{},"Users":{},"UserKeyRevoked":{},"ImportedApiKeysWeakHash":{}},"Version":0}"#;
+
+/// How long a participant that was asked waits for its commit: not a polling round, and not scaled like one.
+const COMMIT_WAIT: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// The snapshot of roles that a server with RBAC and no role of its own takes.
+const NO_ROLES: &str = r#"{"roles_policies":[],"grouping_policies":[],"version":2}"#;
 
 /// A create that has been accepted.
 #[derive(Debug)]
@@ -66,7 +73,7 @@ impl Backups {
         if request.include_users.is_some_and(|users| !users.is_empty()) {
             return Err(Refusal::unprocessable("'includeUsers' was set but dynamic DB users are not enabled"));
         }
-        if request.include_roles.is_some_and(|roles| !roles.is_empty()) {
+        if self.knobs.version.chooses_roles() && request.include_roles.is_some_and(|roles| !roles.is_empty()) {
             return Err(Refusal::unprocessable("'includeRoles' was set but RBAC is not enabled"));
         }
         self.refuse_used_id(&target).await?;
@@ -110,7 +117,7 @@ impl Backups {
             // The participant waits for a commit that never comes, and keeps its own slot meanwhile.
             let this = Arc::clone(self);
             tokio::spawn(async move {
-                tokio::time::sleep(this.knobs.round(20.0)).await;
+                tokio::time::sleep(COMMIT_WAIT).await;
                 this.creating.unbook();
             });
             return Err(Refusal::internal(format!("coordinator: cannot init meta file: {error}")));
@@ -263,7 +270,9 @@ impl Backups {
             wait = self.knobs.round(10.0);
         };
         descriptor.completed_at = times::now();
+        let node = self.node_result(&target).await;
         let (status, error) = match outcome {
+            Outcome::Success if node.is_err() => ("FAILED", node.as_ref().err().cloned().unwrap_or_default()),
             Outcome::Success => ("SUCCESS", String::new()),
             Outcome::Failed(reason) => ("FAILED", reason),
             Outcome::Canceled(reason) => ("CANCELED", reason),
@@ -271,13 +280,11 @@ impl Backups {
         if let Some(Some(entry)) = descriptor.nodes.get_mut(&self.node) {
             status.clone_into(&mut entry.status);
             entry.error.clone_from(&error);
-            if status == "SUCCESS" {
-                let key = format!("{id}/{}/{NODE_FILE}", self.node);
-                let read = target.store.get(&target.place, &key).await.ok();
-                if let Some(node) = read.and_then(|bytes| serde_json::from_slice::<NodeDescriptor>(&bytes).ok()) {
-                    entry.size = node.size;
-                    descriptor.size = node.size;
-                }
+            if status == "SUCCESS"
+                && let Ok(size) = node
+            {
+                entry.size = size;
+                descriptor.size = size;
             }
         }
         status.clone_into(&mut descriptor.status);
@@ -295,6 +302,20 @@ impl Backups {
         self.create.release();
     }
 
+    /// The size in the node's own descriptor, which the coordinator reads at the end. It fails the backup if it is not
+    /// there, also where the participant kept silent about that (seen on 1.39.0).
+    async fn node_result(&self, target: &Target) -> Result<u64, String> {
+        let key = target.key(&format!("{}/{NODE_FILE}", self.node));
+        match target.store.get(&target.place, &key).await {
+            Ok(bytes) => Ok(serde_json::from_slice::<NodeDescriptor>(&bytes).map_or(0, |node| node.size)),
+            Err(StoreError::NotFound(text)) => Err(format!(
+                "cannot get status while backing up: metadata not found: \"{}/{NODE_FILE}\": {text}",
+                target.id
+            )),
+            Err(StoreError::Failed(_)) => Ok(0),
+        }
+    }
+
     /// The participant's part: upload everything, then its own descriptor, once.
     async fn take_part(&self, job: Job) {
         let staging = self.db.root().join(format!(".backup-staging-{}", job.target.id));
@@ -303,7 +324,11 @@ impl Backups {
             completed_at: times::zero(),
             id: job.target.id.clone(),
             classes: Vec::new(),
-            rbac: None,
+            rbac: if self.auth.has_rbac() {
+                Some(STANDARD.encode(NO_ROLES))
+            } else {
+                self.knobs.version.writes_no_roles_as_empty().then(String::new)
+            },
             users: Some(STANDARD.encode(NO_USERS)),
             status: "TRANSFERRING".to_owned(),
             version: STRUCTURE_VERSION.to_owned(),
@@ -337,7 +362,7 @@ impl Backups {
         self.knobs.at("create-before-node-descriptor").await;
         let key = job.target.key(&format!("{}/{NODE_FILE}", self.node));
         let bytes = serde_json::to_vec(&descriptor).unwrap_or_default();
-        if let Err(error) = job.target.store.put(&job.target.place, &key, bytes).await
+        if let Err(error) = job.target.put_file(NODE_FILE, &key, bytes).await
             && self.knobs.version.keeps_failures()
         {
             outcome = match outcome {

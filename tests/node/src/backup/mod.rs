@@ -64,14 +64,28 @@ impl Target {
     /// Reads and parses a global descriptor.
     pub(crate) async fn meta(&self, file: &str) -> Result<DistributedDescriptor, MetaError> {
         let bytes = self.store.get(&self.place, &self.key(file)).await.map_err(MetaError::Store)?;
-        serde_json::from_slice(&bytes).map_err(|error| MetaError::Unreadable(format!("unmarshal: {error}")))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| MetaError::Unreadable(format!("marshal meta file {file:?}: {}", go_json(&error))))
     }
 
     /// Writes a global descriptor.
     pub(crate) async fn put_meta(&self, file: &str, descriptor: &DistributedDescriptor) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(descriptor).map_err(|error| StoreError::Failed(error.to_string()))?;
-        self.store.put(&self.place, &self.key(file), bytes).await
+        self.put_file(file, &self.key(file), bytes).await
     }
+
+    /// Writes a descriptor, with the real client's words should it fail.
+    pub(crate) async fn put_file(&self, file: &str, key: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.store.put(&self.place, key, bytes).await.map_err(|error| {
+            let Place { bucket, path } = &self.place;
+            StoreError::Failed(format!("putMeta: upload meta file {file:?} into bucket {bucket}, path {path}: {error}"))
+        })
+    }
+}
+
+/// Go's words for a document that ends too soon; the parser's own for anything else.
+pub(crate) fn go_json(error: &serde_json::Error) -> String {
+    if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
 }
 
 /// Why a descriptor could not be had.

@@ -10,7 +10,7 @@ use super::layout::{
 };
 use super::request::{RestoreRequest, check_lists, expand, go_list};
 use super::slots::{Cancelled, Outcome};
-use super::{Backups, Target};
+use super::{Backups, Target, go_json};
 use crate::auth::User;
 use crate::errors::Refusal;
 use crate::store::StoreError;
@@ -135,8 +135,11 @@ impl Backups {
         };
         if meta.id != target.id {
             return Err(Refusal::unprocessable(format!(
-                "wrong backup file: restore request asked for {:?} but the descriptor at \"{home}/{GLOBAL_BACKUP_FILE}\" reports its ID as {:?}",
-                target.id, meta.id
+                "wrong backup file: restore request asked for {:?} but the descriptor at \"{}/{GLOBAL_BACKUP_FILE}\" reports its ID as {:?} (someone placed metadata from a different backup into this slot, or the backup_config.json was overwritten by an aborted operation; remove the slot and retry with the original backup ID)",
+                target.id,
+                // The real server cleans the address as if it were a path.
+                home.replacen("//", "/", 1),
+                meta.id
             )));
         }
         if meta.status != "SUCCESS" {
@@ -301,6 +304,12 @@ impl Backups {
             own.clone_into(&mut node.status);
             node.error.clone_from(&descriptor.error);
         }
+        // A mapped node is entered under its new name, and its old one stays.
+        for (old, new) in descriptor.node_mapping.clone().unwrap_or_default() {
+            if let Some(entry) = descriptor.nodes.get(&old).cloned() {
+                descriptor.nodes.insert(new, entry);
+            }
+        }
         if self.restore.status() == "CANCELED" {
             "CANCELED".clone_into(&mut descriptor.status);
             if descriptor.error.is_empty() {
@@ -348,7 +357,7 @@ impl Backups {
     }
 }
 
-const LEGACY: &str = "backup was created by Weaviate older than v1.23, in a format that can no longer be restored";
+const LEGACY: &str = "backup was created by Weaviate older than v1.23, which stored shard files in a flat directory instead of one directory per shard, and can no longer be restored: restore it on a release that still supports it and create a new backup";
 
 fn codec_of(name: &str) -> Result<Codec, String> {
     match name {
@@ -360,5 +369,6 @@ fn codec_of(name: &str) -> Result<Codec, String> {
 
 async fn read_node(target: &Target, node: &str) -> Result<NodeDescriptor, StoreError> {
     let bytes = target.store.get(&target.place, &target.key(&format!("{node}/{NODE_FILE}"))).await?;
-    serde_json::from_slice(&bytes).map_err(|error| StoreError::Failed(format!("unmarshal: {error}")))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| StoreError::Failed(format!("marshal meta file {NODE_FILE:?}: {}", go_json(&error))))
 }

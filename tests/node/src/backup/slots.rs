@@ -16,6 +16,8 @@ pub(crate) struct Slot {
 #[derive(Debug, Default)]
 struct Inner {
     now: Option<Held>,
+    /// When the last operation began: the refusal of an unknown id prints it.
+    last_started: Option<Timestamp>,
     /// The last failure outlives its slot, for one id.
     failed: Option<(String, String)>,
 }
@@ -54,14 +56,16 @@ impl Slot {
         if inner.failed.as_ref().is_some_and(|(failed, _)| failed == id) {
             inner.failed = None;
         }
-        inner.now = Some(Held {
-            id: id.to_owned(),
-            path,
-            started_at: times::now(),
-            status: "STARTED".to_owned(),
-            error: String::new(),
-        });
+        let started_at = times::now();
+        inner.last_started = Some(started_at);
+        inner.now =
+            Some(Held { id: id.to_owned(), path, started_at, status: "STARTED".to_owned(), error: String::new() });
         Ok(())
+    }
+
+    /// When the last operation began; the zero time if there was none since the start.
+    pub(crate) fn last_started(&self) -> Timestamp {
+        self.inner().last_started.unwrap_or_else(times::zero)
     }
 
     /// Frees the slot, whoever holds it.

@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use serde_json::Value;
 
 use super::Backups;
-use super::chunks;
+use super::chunks::{self, Codec};
 use super::layout::{ClassDescriptor, chunk_key};
 use super::restore::Job;
 use super::slots::{Outcome, is_cancelled, until_cancelled};
@@ -26,7 +26,7 @@ impl Backups {
                 if is_cancelled(&job.cancelled) {
                     return Outcome::Canceled("restore cancelled: context canceled".to_owned());
                 }
-                return Outcome::Failed(format!("restore class {}: write files: {error}", class.name));
+                return Outcome::Failed(format!("restore class {}: write files: get files: {error}", class.name));
             }
         }
         Outcome::Success
@@ -77,9 +77,17 @@ impl Backups {
         let bytes = tokio::select! {
             read = job.target.store.get(&job.target.place, &key) => match read {
                 Ok(bytes) => bytes,
-                // The real client reads what is missing as empty.
-                Err(StoreError::NotFound(_)) => return Err(format!("unzip chunk {}: gzip.NewReader: EOF", short(&key))),
-                Err(error) => return Err(error.to_string()),
+                // A decompressor meets the missing object first, as an empty one; without one the read itself fails.
+                Err(StoreError::NotFound(_)) if job.codec != Codec::Plain => {
+                    return Err(format!("unzip chunk {}: gzip.NewReader: EOF", short(&key)));
+                }
+                Err(error) => {
+                    let place = job.target.store.home(&job.target.place, "");
+                    let whole = place.splitn(4, '/').nth(3).map_or_else(|| key.clone(), |path| format!("{path}/{key}"));
+                    let text = error.to_string();
+                    let reason = text.split_once(&format!("{whole}: ")).map_or(&*text, |(_, reason)| reason);
+                    return Err(format!("read chunk {} from backend: get object {whole:?}: {reason}", short(&key)));
+                }
             },
             () = until_cancelled(&job.cancelled) => return Err("context canceled".to_owned()),
         };
@@ -87,7 +95,7 @@ impl Backups {
         tokio::task::spawn_blocking(move || chunks::unpack(&bytes, codec, &staging, only.as_deref()))
             .await
             .map_err(|error| error.to_string())?
-            .map_err(|error| format!("unzip chunk {}: copy: {error}", short(&key)))
+            .map_err(|error| format!("unzip chunk {}: {error}", short(&key)))
     }
 
     /// Adds the staged classes one by one. Each error is one class that did not come; the others do.
@@ -114,11 +122,14 @@ impl Backups {
             Some(known) if known == *name => return Err(format!("class name {name} already exists")),
             Some(known) => return Err(format!("class already exists: found similar class {known:?}")),
             None if folds && self.db.aliases().contains_key(name) => {
-                return Err(format!("class name {name} already exists"));
+                return Err(format!("alias name {name} already exists"));
             }
             None => {}
         }
-        let definition = decode(&class.schema).map_err(|error| format!("unmarshal class schema: {error}"))?;
+        let mut definition = decode(&class.schema).map_err(|error| format!("unmarshal class schema: {error}"))?;
+        if let Some(replication) = definition["replicationConfig"].as_object_mut() {
+            replication.entry("asyncEnabled").or_insert(Value::Bool(false));
+        }
         let sharding = decode(&class.sharding_state).map_err(|error| format!("unmarshal sharding state: {error}"))?;
         let staging = self.staging(name);
         let staged = staging.join(name.to_lowercase());

@@ -102,10 +102,16 @@ impl Backups {
         let meta = target.meta(file).await.map_err(|error| {
             if error.is_missing() {
                 Refusal::not_found(format!(
-                    "coordinator cannot get status: metadata not found: \"\": {error} store: {{0001-01-01 00:00:00 +0000 UTC      }}"
+                    "coordinator cannot get status: metadata not found: \"\": {error} store: {{{}{}}}",
+                    times::go(slot.last_started()),
+                    self.knobs.version.blanks_in_state()
                 ))
             } else {
-                Refusal::internal(format!("coordinator cannot get status: \"\": {error}"))
+                let store = times::go(slot.last_started());
+                Refusal::internal(format!(
+                    "coordinator cannot get status: \"\": {error} store: {{{store}{}}}",
+                    self.knobs.version.blanks_in_state()
+                ))
             }
         })?;
         let mut found = Status {
@@ -137,14 +143,22 @@ impl Backups {
         let ids = target.store.directories().await.map_err(|error| Refusal::internal(error.to_string()))?;
         let reads = ids.into_iter().map(|id| {
             let target = Target { id, ..target.clone() };
-            async move { target.meta(GLOBAL_BACKUP_FILE).await }
+            async move { (target.home(), target.meta(GLOBAL_BACKUP_FILE).await) }
         });
         let read: Vec<_> = stream::iter(reads).buffer_unordered(32).collect().await;
         let mut found: Vec<DistributedDescriptor> = Vec::new();
-        for meta in read {
+        for (home, meta) in read {
             match meta {
                 Ok(meta) => found.push(meta),
                 Err(error) if error.is_missing() => {}
+                Err(MetaError::Unreadable(text)) => {
+                    let key =
+                        home.strip_prefix("s3://").and_then(|rest| rest.split_once('/')).map_or(&*home, |(_, key)| key);
+                    let reason = text.rsplit_once(": ").map_or(&*text, |(_, reason)| reason);
+                    return Err(Refusal::internal(format!(
+                        "unmarshal descriptor \"{key}/{GLOBAL_BACKUP_FILE}\": {reason}"
+                    )));
+                }
                 Err(error) => return Err(Refusal::internal(error.to_string())),
             }
         }

@@ -80,7 +80,7 @@ impl Backups {
             backup_id: job.target.id.clone(),
             shards: Vec::new(),
             sharding_state: encode(&class.sharding_state(&self.node)),
-            schema: encode(&class.definition()),
+            schema: encode(&stored(class.definition())),
             aliases: encode(&json!(aliases)),
             aliases_included: true,
             chunks: BTreeMap::new(),
@@ -122,7 +122,9 @@ impl Backups {
                 None => own.push(file),
             }
         }
-        shard.files = own.iter().map(|file| file.path.clone()).collect();
+        // The real server keeps these three in memory: they lead the first chunk, and no list names them.
+        own.sort_by_key(|file| !in_memory(&file.path));
+        shard.files = own.iter().filter(|file| !in_memory(&file.path)).map(|file| file.path.clone()).collect();
         let listed: Vec<(String, u64)> = own.iter().map(|file| (file.path.clone(), file.size)).collect();
         let mut numbers = Vec::new();
         for pieces in chunks::plan(&listed, &self.settings) {
@@ -189,6 +191,20 @@ fn snapshot(class: &Collection, staging: &Path, inactive: bool) -> Result<Vec<(S
         shards.push((slot.name.clone(), files));
     }
     Ok(shards)
+}
+
+/// The definition as a backup keeps it: what is false by omission is left out.
+fn stored(mut definition: serde_json::Value) -> serde_json::Value {
+    if let Some(replication) = definition["replicationConfig"].as_object_mut()
+        && replication.get("asyncEnabled") == Some(&json!(false))
+    {
+        replication.remove("asyncEnabled");
+    }
+    definition
+}
+
+fn in_memory(path: &str) -> bool {
+    ["/indexcount", "/proplengths", "/version"].iter().any(|name| path.ends_with(name))
 }
 
 fn staged(staging: &Path, path: String) -> std::io::Result<Staged> {

@@ -22,8 +22,10 @@ pub(crate) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Re
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Refusal::framework(602, "body in body is required"));
     }
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::framework(400, format!("parsing body body from \"\" failed, because {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        let reason = if error.is_eof() { "unexpected EOF".to_owned() } else { error.to_string() };
+        Refusal::framework(400, format!("parsing body body from \"\" failed, because {reason}"))
+    })
 }
 
 /// The query string, percent-decoded. Later values win.

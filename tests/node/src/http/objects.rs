@@ -77,7 +77,9 @@ pub(crate) async fn list(State(app): Shared, uri: Uri) -> Result<Response, Refus
             limit: limit.saturating_sub(found.len()),
             offset: number("offset", 0)?,
         };
-        let hits = tokio::task::block_in_place(|| search(&class, &query))?;
+        let hits = tokio::task::block_in_place(|| search(&class, &query)).map_err(|refusal| {
+            within(refusal, &format!("msg:search index {} code:422 err:", class.name.to_lowercase()))
+        })?;
         found.extend(hits.into_iter().map(|hit| (class.name.clone(), hit.object)));
     }
     for (class, object) in &mut found {
@@ -92,7 +94,7 @@ pub(crate) async fn list(State(app): Shared, uri: Uri) -> Result<Response, Refus
 /// `POST /v1/objects`: an id that exists is refused.
 pub(crate) async fn create(State(app): Shared, headers: HeaderMap, bytes: Bytes) -> Result<Response, Refusal> {
     let incoming: Incoming = body::json(&headers, &bytes)?;
-    let item = route(&app, incoming)?;
+    let item = route(&app, incoming).map_err(|refusal| within(refusal, "determine shard: "))?;
     if item.shard.objects().contains_key(&item.object.id) {
         return Err(Refusal::unprocessable(format!("id '{}' already exists", item.object.id)));
     }
@@ -110,13 +112,24 @@ fn write(app: &App, item: super::batch::Routed) -> Result<Response, Refusal> {
     }
 }
 
+/// A refusal for its tenant, with the words of the call that met it.
+fn within(refusal: Refusal, front: &str) -> Refusal {
+    if refusal.message().starts_with("tenant ") {
+        return Refusal::unprocessable(format!("{front}{}", refusal.message()));
+    }
+    refusal
+}
+
 type Found = Option<(Arc<Collection>, Arc<Object>)>;
 
 pub(super) fn find(app: &App, class: &str, id: &str, uri: &Uri) -> Result<Found, Refusal> {
     let id: ObjectId =
         id.parse().map_err(|()| Refusal::framework(601, format!("id in path must be of type uuid: \"{id}\"")))?;
     let Some(class) = app.db.class(class) else { return Ok(None) };
-    let shard = class.shard(body::query(uri).get("tenant").map(String::as_str), Some(id))?;
+    let front = format!("repo: object by id: search index {}: determine shard: ", class.name.to_lowercase());
+    let shard = class
+        .shard(body::query(uri).get("tenant").map(String::as_str), Some(id))
+        .map_err(|refusal| within(refusal, &front))?;
     let object = shard.objects().get(&id).cloned();
     Ok(object.map(|object| (class, object)))
 }

@@ -16,7 +16,7 @@ use crate::errors::Refusal;
 use crate::graphql::execute::execute;
 use crate::objects::{ObjectId, short};
 use crate::search::filter::Filter;
-use crate::search::{Query, Ranking, count, search};
+use crate::search::{NO_VECTOR, Query, Ranking, count, search};
 
 #[derive(Debug, Deserialize)]
 struct GraphqlRequest {
@@ -134,6 +134,18 @@ pub(crate) async fn bm25(
     if request.query.is_empty() {
         return Err(Refusal::framework(602, "query in body is required"));
     }
+    let definition = class(&app, &name)?.definition();
+    let known =
+        |name: &str| definition["properties"].as_array().is_some_and(|all| all.iter().any(|p| p["name"] == name));
+    let asked = request.query_properties.iter().flatten().map(|name| name.split('^').next().unwrap_or(name));
+    if let Some(unknown) = asked.into_iter().find(|name| !known(name)) {
+        return Err(Refusal::handler(
+            StatusCode::BAD_REQUEST,
+            format!(
+                "no such prop with name '{unknown}' found in class '{name}' in the schema. Check your schema files for which properties in this class are available"
+            ),
+        ));
+    }
     let ranking = Ranking::Keyword {
         query: request.query.clone(),
         properties: request.query_properties.clone().unwrap_or_default(),
@@ -166,7 +178,7 @@ pub(crate) async fn near_object(
         .iter()
         .any(|shard| shard.objects().contains_key(&id));
     if !exists {
-        return Err(Refusal::handler(StatusCode::BAD_REQUEST, format!("near-object: source object {id} not found")));
+        return Err(Refusal::handler(StatusCode::BAD_REQUEST, NO_VECTOR));
     }
     #[expect(clippy::cast_possible_truncation, reason = "the server keeps distances as 32-bit floats")]
     let max_distance = request.distance.map(|distance| distance as f32);

@@ -21,6 +21,17 @@ pub(crate) struct Sent {
     status: String,
 }
 
+/// The class of a list, whose refusals have more words than those of a change.
+fn listed(app: &App, class: &str) -> Result<std::sync::Arc<Collection>, Refusal> {
+    const FRONT: &str = "failed to execute query: could not get tenants: could not get tenants";
+    match app.db.class(class) {
+        None => Err(Refusal::unprocessable(format!("{FRONT}: class not found"))),
+        Some(_) => {
+            partitioned(app, class).map_err(|refusal| Refusal::unprocessable(format!("{FRONT}: {}", refusal.message())))
+        }
+    }
+}
+
 fn partitioned(app: &App, class: &str) -> Result<std::sync::Arc<Collection>, Refusal> {
     let class = app.db.class(class).ok_or_else(|| Refusal::unprocessable(format!("class {class:?} not found")))?;
     if !class.partitioned {
@@ -31,7 +42,10 @@ fn partitioned(app: &App, class: &str) -> Result<std::sync::Arc<Collection>, Ref
 
 fn activity(app: &App, sent: &Sent) -> Result<Activity, Refusal> {
     let activity = Activity::parse(&sent.status).ok_or_else(|| {
-        Refusal::unprocessable(format!("invalid activity status '{}' for tenant {:?}", sent.status, sent.name))
+        Refusal::framework(
+            606,
+            "activityStatus in body should be one of [ACTIVE INACTIVE OFFLOADED OFFLOADING ONLOADING HOT COLD FROZEN FREEZING UNFREEZING]",
+        )
     })?;
     if activity == Activity::Offloaded && !app.config.offload {
         return Err(Refusal::unprocessable("can't offload tenants, because offload-s3 module is not enabled"));
@@ -41,7 +55,7 @@ fn activity(app: &App, sent: &Sent) -> Result<Activity, Refusal> {
 
 /// `GET /v1/schema/{class}/tenants`
 pub(crate) async fn list(State(app): Shared, Path(class): Path<String>) -> Result<Json<Value>, Refusal> {
-    let class = partitioned(&app, &class)?;
+    let class = listed(&app, &class)?;
     let tenants: Vec<Value> = class
         .slots()
         .values()
@@ -87,7 +101,9 @@ pub(crate) async fn update(
     for tenant in &sent {
         let activity = activity(&app, tenant)?;
         let slot = class.slots().get(&tenant.name).cloned();
-        let slot = slot.ok_or_else(|| Refusal::unprocessable(format!("tenant not found: {:?}", tenant.name)))?;
+        let slot = slot.ok_or_else(|| {
+            Refusal::unprocessable(format!("updating schema: TYPE_UPDATE_TENANT: shard not found: {}", tenant.name))
+        })?;
         class.set_activity(&slot, activity).map_err(|error| Refusal::internal(error.to_string()))?;
         changed.push(json!({"name": tenant.name, "activityStatus": activity.stored()}));
     }

@@ -12,6 +12,9 @@ use crate::knobs::Knobs;
 use crate::objects::{Object, ObjectId};
 use filter::Filter;
 
+/// What a search near an object that is not there is told.
+pub(crate) const NO_VECTOR: &str = "explorer: get class: concurrentTargetVectorSearch): explorer: get class: vectorize search vector: nearObject params: vector not found";
+
 /// How hits are ranked.
 #[derive(Debug)]
 pub(crate) enum Ranking {
@@ -113,15 +116,12 @@ fn near(
         .shards_for(tenant)?
         .iter()
         .find_map(|shard| shard.objects().get(&id).cloned())
-        .ok_or_else(|| Refusal::unprocessable("vectorize params: nearObject params: vector not found"))?;
+        .ok_or_else(|| Refusal::unprocessable(NO_VECTOR))?;
     let name = match vector {
         Some(name) => name.to_owned(),
         None => source.vectors.keys().next().cloned().unwrap_or_default(),
     };
-    let target = source
-        .vectors
-        .get(&name)
-        .ok_or_else(|| Refusal::unprocessable("vectorize params: nearObject params: vector not found"))?;
+    let target = source.vectors.get(&name).ok_or_else(|| Refusal::unprocessable(NO_VECTOR))?;
     let definition = class.definition();
     let config = if name.is_empty() {
         &definition["vectorIndexConfig"]

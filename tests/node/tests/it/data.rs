@@ -181,7 +181,7 @@ async fn tenants_sleep_wake_and_are_asked_for_by_name() {
     );
     first["tenant"] = json!("b");
     let (status, answer) = node.post("/v1/objects", first.clone()).await;
-    assert_eq!((status.as_u16(), message(&answer)), (422, "tenant not active: 'b'"));
+    assert_eq!((status.as_u16(), message(&answer)), (422, "determine shard: tenant not active: 'b'"));
     first["tenant"] = json!("a");
     assert_eq!(node.post("/v1/objects", first).await.1["tenant"], "a");
     let ask = async |tenant: &str| {
