@@ -25,7 +25,9 @@ use crate::runs::{CancelCause, CloseOutcome, CreateRun, NamedBackup};
 use crate::weaviate::{GlobalDescriptor, OperationStatus};
 
 pub use reason::{CloseReason, IdleReason, WaitReason};
-pub use record::{DoneBackup, FinalBackup, cancelling, closed, done, final_backup, moved, named, opened, restamped};
+pub use record::{
+    DoneBackup, FinalBackup, cancelling, closed, done, final_backup, moved, named, opened, restamped, restarting,
+};
 
 /// How often backups are taken and how long anything is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub struct Policy {
     pub stall: Duration,
     /// How long a cancel may take: Weaviate looks every 10 s (facts: weaviate.md §1.4).
     pub cancel_patience: Duration,
+    /// How long a final backup is refused because Weaviate is at something else before its container is restarted, once: what
+    /// is left of a backup that hung cannot always be cancelled.
+    pub busy_patience: Duration,
     /// How long verification and flip may take, longer than their own deadlines; also how long a silent node is waited
     /// for after SUCCESS.
     pub verification_max: Duration,
@@ -59,6 +64,7 @@ impl Policy {
             interval,
             stall,
             cancel_patience: Duration::from_secs(30),
+            busy_patience: Duration::from_secs(60),
             verification_max: minutes(390),
             attempts_max: 4,
             pauses: [minutes(1), minutes(5), minutes(15)],
@@ -291,6 +297,8 @@ pub enum Decision {
     Cancel(CancelCause),
     /// Cancel: it is recorded.
     CancelAgain,
+    /// Record that Weaviate is restarted, then have the host restart it, and see it to its end.
+    Restart,
     /// Record that it is saved.
     Save,
     /// Create `observed-after.json`.

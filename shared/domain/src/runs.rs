@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
-use crate::ids::{BackupId, Generation, InstanceId};
+use crate::ids::{BackupId, Generation, InstanceId, JobId};
 use crate::manifest::Trigger;
 
 /// How many closed verifications a record remembers.
@@ -77,6 +77,20 @@ pub struct OpenBackup {
     /// The function's clock at opening: shown, never compared.
     #[serde(default)]
     pub opened_at: Timestamp,
+    /// The restart of Weaviate that a final backup needed, because Weaviate was at something that would not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
+}
+
+/// A restart of the container, once for a final backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// The job; recorded before it is sent.
+    pub job: JobId,
+    /// Its command, once known.
+    pub command: Option<String>,
+    /// Whether it has ended, well or not.
+    pub over: bool,
 }
 
 /// Why a backup that was asked for is cancelled.

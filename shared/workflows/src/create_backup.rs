@@ -26,6 +26,7 @@
 
 mod act;
 mod observe;
+mod restart;
 mod wishes;
 mod writers;
 

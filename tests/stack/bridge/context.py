@@ -44,6 +44,7 @@ KNOBS = {
     "agent_registers": True,    # whether the agent of the next instance ever registers
     "terminate_hook_after_launch_abandon": True,
     "node_binary": "",          # what the docker stand-in runs
+    "client_groups": {},        # client address, or "*" -> the security groups it carries; any other client carries all
     "registry": True,           # whether `docker pull` can reach a registry
 }
 _started = time.monotonic()

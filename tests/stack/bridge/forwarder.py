@@ -1,23 +1,28 @@
 """The fixed address on the wire: while an interface is attached, <fixed ip>:port leads to <instance ip>:port.
 
 Loopback has no interfaces to move, so this is where "attached" becomes traffic. Every accepted connection is counted for
-the instance that it went to (the nft stand-in reads the count). Detaching stops the listener and cuts what was open.
+the instance that it went to (the nft stand-in reads the count). Detaching stops the listener and cuts what was open. What is
+open is listed in the instance's sandbox with a number that never comes back, for the ss stand-in, which also asks for
+connections to be cut there. A client whose address the knob `client_groups` names is let in by its groups alone.
 """
+import itertools
 import os
 import socket
 import threading
+import time
 
 import sandbox
-from context import PORTS, log, write_json
+from context import PORTS, knob, log, write_json
 
 _lock = threading.Lock()
 _active = {}          # interface id -> Forward
 accepted = {}         # instance id -> {port: connections}
+_cookies = itertools.count(1)
 
 
-def start(interface_id, fixed_ip, instance_id, instance_ip, admits):
-    """Idempotent: forward exactly so from now on. Not admitting refuses new connections and leaves open ones alone,
-    as a security group does."""
+def start(interface_id, fixed_ip, instance_id, instance_ip, rules):
+    """Idempotent: forward exactly so from now on. `rules` says for each port whom the groups admit: True is anybody, else the
+    groups of clients. Not admitting refuses new connections and leaves open ones alone, as a security group does."""
     with _lock:
         current = _active.get(interface_id)
         if current and (current.instance_id, current.fixed_ip) != (instance_id, fixed_ip):
@@ -25,7 +30,8 @@ def start(interface_id, fixed_ip, instance_id, instance_ip, admits):
             current = None
         if current is None:
             current = _active[interface_id] = Forward(fixed_ip, instance_id, instance_ip)
-        current.listen() if admits else current.stop_listening()
+        current.rules = rules
+        current.listen() if any(rules.values()) else current.stop_listening()
 
 
 def stop(interface_id):
@@ -49,7 +55,9 @@ class Forward:
 
     def __init__(self, fixed_ip, instance_id, instance_ip):
         self.fixed_ip, self.instance_id, self.instance_ip = fixed_ip, instance_id, instance_ip
-        self.listeners, self.open, self.lock, self.over = [], set(), threading.Lock(), False
+        self.listeners, self.open, self.lock, self.over = [], {}, threading.Lock(), False
+        self.rules, self.state = {}, os.path.join(sandbox.root(instance_id), ".standin")
+        threading.Thread(target=self.obey, daemon=True).start()
 
     def listen(self):
         if self.listeners:
@@ -71,16 +79,44 @@ class Forward:
         self.over = True
         self.stop_listening()
         with self.lock:
-            connections, self.open = list(self.open), set()
-        for connection in connections:
-            close(connection)
+            connections, self.open = list(self.open.values()), {}
+            self.show()
+        for _, client, server in connections:
+            close(client)
+            close(server)
+
+    def admits(self, peer, port):
+        groups = knob("client_groups").get(peer, knob("client_groups").get("*"))
+        rule = self.rules.get(port)
+        return bool(rule) and (rule is True or groups is None or bool(rule & set(groups)))
+
+    def show(self):
+        """What ss sees on the instance; under the lock."""
+        if os.path.isdir(self.state):
+            write_json(os.path.join(self.state, "connections.json"), {str(c): port for c, (port, *_) in self.open.items()})
+
+    def obey(self):
+        """Cuts what the ss stand-in asks to be cut: a file a connection, named by its number."""
+        orders = os.path.join(self.state, "kills")
+        while not self.over:
+            for name in os.listdir(orders) if os.path.isdir(orders) else []:
+                with self.lock:
+                    _, *ends = self.open.pop(int(name), (0,))
+                    os.unlink(os.path.join(orders, name))
+                    self.show()
+                for end in ends:
+                    close(end)
+            time.sleep(0.02)
 
     def accept(self, listener, port):
         while True:
             try:
-                client, _ = listener.accept()
+                client, peer = listener.accept()
             except OSError:
                 return
+            if not self.admits(peer[0], port):
+                close(client)
+                continue
             threading.Thread(target=self.carry, args=(client, port), daemon=True).start()
 
     def carry(self, client, port):
@@ -96,13 +132,16 @@ class Forward:
                 close(client)
                 close(server)
                 return
-            self.open |= {client, server}
+            cookie = next(_cookies)
+            self.open[cookie] = (port, client, server)
+            self.show()
         back = threading.Thread(target=pump, args=(server, client), daemon=True)
         back.start()
         pump(client, server)
         back.join()
         with self.lock:
-            self.open -= {client, server}
+            self.open.pop(cookie, None)
+            self.show()
         close(client)
         close(server)
 

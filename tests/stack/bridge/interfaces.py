@@ -133,15 +133,18 @@ def free(instance_id):
             refresh(record)
 
 
-def admits_clients(record):
-    """Whether any security group of the interface lets anybody in on the REST port."""
+def admitted(record, port):
+    """Whom the security groups of the interface let in on a port: True for any address, else the groups of clients."""
+    clients = set()
     for group in record["Groups"]:
         for rule in (emu.security_groups.get(group["GroupId"]) or {}).get("IpPermissions", []):
             low, high = int(rule.get("FromPort", -1)), int(rule.get("ToPort", -1))
-            sources = any(rule.get(k) for k in ("IpRanges", "Ipv6Ranges", "PrefixListIds", "UserIdGroupPairs"))
-            if sources and (str(rule.get("IpProtocol")) == "-1" or low <= PORTS[0] <= high):
+            if str(rule.get("IpProtocol")) != "-1" and not low <= port <= high:
+                continue
+            if any(rule.get(k) for k in ("IpRanges", "Ipv6Ranges", "PrefixListIds")):
                 return True
-    return False
+            clients |= {pair.get("GroupId") for pair in rule.get("UserIdGroupPairs") or []}
+    return clients
 
 
 def refresh(record):
@@ -152,7 +155,7 @@ def refresh(record):
         forwarder.stop(record["NetworkInterfaceId"])
     else:
         forwarder.start(record["NetworkInterfaceId"], record["PrivateIpAddress"], current["InstanceId"],
-                        machines.address(current["InstanceId"]), admits_clients(record))
+                        machines.address(current["InstanceId"]), {port: admitted(record, port) for port in PORTS})
 
 
 def security_groups_changed():

@@ -40,6 +40,11 @@ pub fn workspace_root() -> std::path::PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 
+/// The python of the pinned environment, made if it is not there yet; its tools stand beside it.
+pub fn python() -> anyhow::Result<std::path::PathBuf> {
+    provision::python(&|_| ())
+}
+
 /// Where builds, the Python environment and running stacks live: `CARGO_TARGET_DIR`, or `target/` of the workspace.
 #[must_use]
 pub fn target_dir() -> std::path::PathBuf {

@@ -156,6 +156,7 @@ fn asked(facts: &Facts<'_>, open: &OpenBackup, told: &Told<'_>, policy: &Policy,
     match told.answer {
         Answer::NotFound => match unentitled(facts, open, policy) {
             Some(decision) => decision,
+            None if open.is_final && needs_restart(facts, open, policy) => Decision::Restart,
             None if age >= policy.stall => Decision::Close(CloseReason::NeverStarted),
             None => Decision::Post,
         },
@@ -165,6 +166,14 @@ fn asked(facts: &Facts<'_>, open: &OpenBackup, told: &Told<'_>, policy: &Policy,
         Answer::Status(status, _) => Decision::Wait(WaitReason::Running { detail: format!("{status:?}") }),
         Answer::Silent(detail) => Decision::Wait(WaitReason::Running { detail: detail.clone() }),
         Answer::Refused(message) => Decision::Wait(WaitReason::StatusRefused { message: message.clone() }),
+    }
+}
+
+/// Whether Weaviate is to be restarted before it is asked again: it has refused for long enough, or the restart is under way.
+fn needs_restart(facts: &Facts<'_>, open: &OpenBackup, policy: &Policy) -> bool {
+    match &open.restart {
+        Some(restart) => !restart.over,
+        None => since(facts.written_at, facts.now) >= policy.busy_patience,
     }
 }
 

@@ -8,7 +8,9 @@ use crate::document::Document;
 use crate::ids::{BackupId, Generation, InstanceId};
 use crate::manifest::Trigger;
 use crate::ownership::Ownership;
-use crate::runs::{CancelCause, CloseOutcome, ClosedBackup, CreatePhase, CreateRun, NamedBackup, OpenBackup, remember};
+use crate::runs::{
+    CancelCause, CloseOutcome, ClosedBackup, CreatePhase, CreateRun, NamedBackup, OpenBackup, Restart, remember,
+};
 
 /// `runs/create-backup/done/<time>-<id>.json`: a backup that got an id, and how it ended. Written once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,7 @@ pub fn opened(
         named: None,
         cancel: None,
         opened_at: now,
+        restart: None,
     });
     next.marker_cursor = None;
     for id in requests {
@@ -76,6 +79,11 @@ pub fn moved(run: &CreateRun, phase: CreatePhase) -> CreateRun {
         open.phase = phase;
         open.cancel = None;
     })
+}
+
+/// How far the restart of Weaviate is, is recorded.
+pub fn restarting(run: &CreateRun, restart: Restart) -> CreateRun {
+    with_open(run, |open| open.restart = Some(restart))
 }
 
 /// Why it is cancelled is recorded.

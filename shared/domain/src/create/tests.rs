@@ -103,6 +103,7 @@ fn open(phase: CreatePhase) -> CreateRun {
         named,
         cancel: None,
         opened_at: at(98),
+        restart: None,
     };
     CreateRun { open: Some(open), ..covered(50) }
 }

@@ -19,6 +19,8 @@ pub struct LeavingFacts {
     pub final_backup: Option<CloseOutcome>,
     /// Whether it had nothing to save: an empty database needs no final backup.
     pub nothing_to_save: bool,
+    /// Whether its final backup was verified and kept, and only not published because a person's rollback stops flips.
+    pub kept_under_stop: bool,
     /// Whether another instance is wanted: DesiredCapacity is at least 1.
     pub successor_expected: bool,
     /// How long it has been under the hook.
@@ -49,6 +51,8 @@ pub enum ContinueReason {
     FinalPublished,
     /// It had nothing to save.
     NothingToSave,
+    /// Its final backup is verified and kept under a rollback's stop: a person decided what is served instead.
+    KeptUnderStop,
 }
 
 /// Why an instance is kept.
@@ -76,18 +80,27 @@ pub enum LeavingWait {
 pub fn answer(facts: &LeavingFacts, deadline: Duration) -> LeavingAnswer {
     use LeavingAnswer as A;
     let late = facts.waited >= deadline;
-    let saved = facts.final_backup == Some(CloseOutcome::Published) || facts.nothing_to_save;
+    let kept = facts.final_backup == Some(CloseOutcome::Refused) && facts.kept_under_stop;
+    let saved = facts.final_backup == Some(CloseOutcome::Published) || facts.nothing_to_save || kept;
     match facts {
         f if !f.was_owner => A::Continue(ContinueReason::NeverOwned),
         f if f.gone => A::Continue(ContinueReason::ProvedGone),
-        f if saved && (!f.successor_expected || f.successor_serves) => {
-            A::Continue(if f.nothing_to_save { ContinueReason::NothingToSave } else { ContinueReason::FinalPublished })
-        }
+        f if saved && (!f.successor_expected || f.successor_serves) => A::Continue(match f {
+            f if f.nothing_to_save => ContinueReason::NothingToSave,
+            _ if kept => ContinueReason::KeptUnderStop,
+            _ => ContinueReason::FinalPublished,
+        }),
         _ if saved && late => A::Retain(RetainReason::NoSuccessor),
         _ if saved => A::Wait(LeavingWait::Successor),
         _ if late => A::Retain(RetainReason::FinalNotPublished),
         _ => A::Wait(LeavingWait::FinalBackup),
     }
+}
+
+/// Whether a refusal's text says that flips are stopped by a rollback ([`crate::flip::RefuseReason::FlipsStopped`]): the run
+/// record keeps verdicts as text.
+pub fn is_stopped_by_a_rollback(reason: &str) -> bool {
+    reason.contains(" stopped flips by a rollback to ")
 }
 
 #[cfg(test)]
@@ -103,6 +116,7 @@ mod tests {
             gone: false,
             final_backup: None,
             nothing_to_save: false,
+            kept_under_stop: false,
             successor_expected: true,
             waited: Duration::ZERO,
         }
@@ -131,6 +145,22 @@ mod tests {
                 assert_eq!(answer(&facts, DEADLINE), LeavingAnswer::Retain(RetainReason::FinalNotPublished));
             }
         }
+    }
+
+    #[test]
+    fn an_owner_whose_final_backup_is_kept_under_a_rollbacks_stop_goes_once_a_successor_serves() {
+        let kept = LeavingFacts { final_backup: Some(CloseOutcome::Refused), kept_under_stop: true, ..owner() };
+        assert_eq!(answer(&kept, DEADLINE), LeavingAnswer::Wait(LeavingWait::Successor));
+        let replaced = LeavingFacts { successor_serves: true, ..kept };
+        assert_eq!(answer(&replaced, DEADLINE), LeavingAnswer::Continue(ContinueReason::KeptUnderStop));
+        let reason = crate::flip::RefuseReason::FlipsStopped {
+            by: "ann".into(),
+            reason: "bad data".into(),
+            until: crate::ids::BackupId::parse("b").unwrap(),
+        };
+        assert!(is_stopped_by_a_rollback(&format!("refused: {reason}")));
+        let other = crate::flip::RefuseReason::EmptyExpectations;
+        assert!(!is_stopped_by_a_rollback(&format!("refused: {other}")));
     }
 
     #[test]

@@ -145,7 +145,7 @@ mod tests {
         assert!(TABLE.iter().all(|(.., mode)| mode.lets_through.contains(&WritePath::NewStream)));
     }
 
-    /// `docs/evidence/freeze-<version>.json`, written by `tests/client/freeze.py` from a real server.
+    /// `docs/evidence/freeze-<version>.json`, written by the scenario `freeze` (`tests/client/freeze.py`) from a real server.
     #[test]
     fn the_table_says_of_each_measured_version_what_was_measured() {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/evidence");

@@ -8,7 +8,7 @@ use lifeboat_domain::keys::{Function, Key};
 use lifeboat_domain::runs::{CancelCause, CreatePhase, CreateRun, NamedBackup, OpenBackup};
 
 use super::observe::{Sight, State};
-use super::{Error, Outcome, Ports, Session};
+use super::{Error, Outcome, Ports, Session, restart};
 use crate::evidence::Reading;
 use crate::invocation::Turn;
 use crate::ports::bucket::PutOutcome;
@@ -80,6 +80,7 @@ pub(super) async fn act<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: A
             }
         }
         Decision::Cancel(cause) => cancel(ports, state, cause, session).await,
+        Decision::Restart => restart::restart(ports, state, session).await,
         Decision::CancelAgain => delete(ports, &state, session).await,
         Decision::Save => {
             let run = create::moved(&state.run, CreatePhase::Saved);
@@ -109,11 +110,11 @@ fn open(state: &State) -> Option<(&OpenBackup, &NamedBackup)> {
 
 /// Verification tells nobody when it ends, and Weaviate not when it is free: the next tick asks, except for a final
 /// backup, which an instance waits for.
-fn waiting(session: &Session, open: Option<&OpenBackup>, reason: &WaitReason) -> Turn<Outcome> {
+pub(super) fn waiting(session: &Session, open: Option<&OpenBackup>, reason: &WaitReason) -> Turn<Outcome> {
     let outcome = session.outcome("waiting", reason.to_string(), open, reason.needs_attention());
     match reason {
         WaitReason::Verification if !open.is_some_and(|o| o.is_final) => Turn::Done(outcome),
-        WaitReason::Busy { .. } => Turn::Done(outcome),
+        WaitReason::Busy { .. } if !open.is_some_and(|o| o.is_final) => Turn::Done(outcome),
         WaitReason::Verification
         | WaitReason::Elsewhere { .. }
         | WaitReason::Evidence { .. }
@@ -121,6 +122,7 @@ fn waiting(session: &Session, open: Option<&OpenBackup>, reason: &WaitReason) ->
         | WaitReason::StatusRefused { .. }
         | WaitReason::NotStoredYet { .. }
         | WaitReason::Writers { .. }
+        | WaitReason::Busy { .. }
         | WaitReason::Cancelling { .. } => Turn::Waiting(outcome),
     }
 }
@@ -204,6 +206,7 @@ async fn post<B: Bucket, M: Bucket, G: Group, N: Nodes, H: Hosts, A: Addresses, 
         | Decision::Ask
         | Decision::Post
         | Decision::CancelAgain
+        | Decision::Restart
         | Decision::Save
         | Decision::RecordAfter
         | Decision::Hand => Ok(Turn::Again),

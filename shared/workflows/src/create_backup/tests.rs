@@ -18,6 +18,7 @@ use crate::twins::{Call, Failure, READER_GROUP, WRITER_GROUP, World};
 mod ends;
 mod endurance;
 mod owed;
+mod writers_out;
 
 const MARKER: &str = "indexing/wiki/_SUCCESS";
 const MINUTE: Duration = Duration::from_secs(60);

@@ -81,6 +81,7 @@ async fn facts<P: Ports>(ports: &P, seen: &Seen, instance: &InstanceId) -> Resul
         gone: false,
         final_backup: None,
         nothing_to_save: false,
+        kept_under_stop: false,
         successor_expected: seen.group.desired >= 1,
         waited: elapsed(leaving.since, seen.now),
     };
@@ -89,6 +90,7 @@ async fn facts<P: Ports>(ports: &P, seen: &Seen, instance: &InstanceId) -> Resul
         let run = store::read::<CreateRun>(ports.bucket(), &Key::CurrentRun(Function::CreateBackup)).await?;
         let last = run.and_then(|r| r.value.last).filter(|l| l.is_final && &l.instance == instance);
         facts.nothing_to_save = last.as_ref().is_some_and(|l| l.outcome == CloseOutcome::NothingToProtect);
+        facts.kept_under_stop = last.as_ref().is_some_and(|l| decide::is_stopped_by_a_rollback(&l.reason));
         facts.final_backup = last.map(|l| l.outcome);
     }
     Ok(Some(facts))

@@ -154,6 +154,7 @@ impl Sample {
             named: Some(NamedBackup { backup_id: id(self.name), recorded_at: self.recorded_at() }),
             cancel: None,
             opened_at: self.recorded_at(),
+            restart: None,
         };
         let run = CreateRun { open: Some(open), ..CreateRun::default() };
         world.bucket().put_raw(&Key::CurrentRun(Function::CreateBackup).to_string(), encode(&run));

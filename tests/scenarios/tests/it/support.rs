@@ -33,6 +33,7 @@ pub(crate) static SEATS: Semaphore = Semaphore::const_new(STACKS as usize);
 pub(crate) struct Setup {
     options: StackOptions,
     node: Vec<String>,
+    real: Option<PathBuf>,
 }
 
 impl Setup {
@@ -44,7 +45,15 @@ impl Setup {
             .parameter("WeaviateImage", &format!("weaviate@sha256:{}", "0".repeat(64)))
             .parameter("ExtraEnvironment", "LIFEBOAT_NODE_ROUND_SCALE=0.1")
             .knob("schedules", false);
-        Self { options, node: Vec::new() }
+        Self { options, node: Vec::new(), real: None }
+    }
+
+    /// With a real server instead of the double.
+    pub(crate) fn real(binary: &std::path::Path) -> Self {
+        let mut setup = Self::new();
+        setup.options.parameters.remove("ExtraEnvironment");
+        setup.real = Some(binary.to_owned());
+        setup
     }
 
     /// A fault or a pace of the node double from its first start on, without the prefix `LIFEBOAT_NODE_`.
@@ -98,7 +107,10 @@ impl Cluster {
         let node_files = target_dir().join("lifeboat-scenarios").join(format!("{}-{number}", std::process::id()));
         std::fs::create_dir_all(&node_files)?;
         let mut options = setup.options;
-        options.node = Node::Binary(wrapper(&node_files)?);
+        options.node = Node::Binary(match setup.real {
+            Some(binary) => binary,
+            None => wrapper(&node_files)?,
+        });
         let key = options.secrets["/lifeboat/weaviate/keys/indexer"].clone();
         std::fs::write(node_files.join("knobs"), setup.node.join("\n"))?;
         let stack = Stack::start(options, &Silent).await?;

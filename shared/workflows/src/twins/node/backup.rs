@@ -158,10 +158,10 @@ impl Inner {
 
     pub(super) fn create_round(&mut self, instance: &InstanceId, number: u64) {
         let Some(node) = self.nodes.get_mut(instance) else { return };
-        let hangs = node.faults.hang_create;
+        let (hangs, wedged) = (node.faults.hang_create, node.faults.wedge_create);
         let Some(op) = node.create.as_mut().filter(|op| op.number == number) else { return };
         op.rounds_left = op.rounds_left.saturating_sub(1);
-        if !op.canceled && (hangs || op.rounds_left > 0) {
+        if wedged || (!op.canceled && (hangs || op.rounds_left > 0)) {
             self.later(LATER_ROUND, Due::Node(instance.clone(), NodeDue::CreateRound(number)));
             return;
         }

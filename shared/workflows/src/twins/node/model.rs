@@ -47,6 +47,8 @@ pub struct NodeFaults {
     pub refuse_create: Option<String>,
     /// Creates stay STARTED for as long as this is set.
     pub hang_create: bool,
+    /// The create under way is deaf to a cancel too, until its container restarts.
+    pub wedge_create: bool,
     /// The next create ends as FAILED with this error.
     pub fail_create: Option<String>,
     /// Creates and restores silently take only these classes, as under narrow rights.
@@ -138,6 +140,7 @@ impl Inner {
         let settings = self.settings.node.clone();
         let (listens_at, ready_at) = (self.after(settings.listens_after), self.after(settings.ready_after));
         let Some(node) = self.nodes.get_mut(instance) else { return };
+        node.faults.wedge_create = false;
         node.create = None;
         node.restore = None;
         (node.listens_at, node.ready_at) = (listens_at, ready_at);
