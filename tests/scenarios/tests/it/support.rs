@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How long anything may take; generous, because several stacks share few cores.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What every scenario indexes: three collections, one with tenants.
 pub(crate) const CORPUS: Corpus = Corpus { objects: 300, dimensions: 8 };
