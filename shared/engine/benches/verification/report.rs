@@ -186,7 +186,7 @@ impl Report {
         self.note(Line { what, measured, target: Some(Target::AtMost(1.25)), remark: String::new() });
     }
 
-    /// Prints the table and writes the JSON; a line that fails fails the run.
+    /// Prints the table with its verdicts, and the JSON or writes it.
     pub(crate) fn finish(self) {
         println!("\n| what | measured | target | verdict | |\n|---|---|---|---|---|");
         self.lines.iter().for_each(|line| println!("{line}"));
