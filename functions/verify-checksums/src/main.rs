@@ -16,7 +16,12 @@ async fn main() -> Result<(), HandlerError> {
     let settings: VerifyChecksumsSettings = lambda::cold_start(Function::VerifyChecksums)?;
     let aws = Aws::from_environment().await;
     let ports = Ports { bucket: &aws.bucket(&settings.bucket), clock: &SystemClock };
-    let policy = VerifyPolicy::new(&settings.bucket);
+    let policy = VerifyPolicy {
+        etags: settings.etags,
+        limits: settings.limits,
+        fixity: settings.fixity,
+        ..VerifyPolicy::new(&settings.bucket)
+    };
     let (ports, policy) = (&ports, &policy);
     lambda::serve(Function::VerifyChecksums, settings.poll, |event, patience| async move {
         handler::handle(ports, policy, &event, patience).await

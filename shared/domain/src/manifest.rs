@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::document::{Document, encode};
 use crate::ids::{BackupId, Generation, InstanceId, Sha256Digest};
 use crate::pointer::VerificationLevel;
+use crate::verify::T0Level;
 
 /// What a backup holds, summed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +199,9 @@ pub struct Catalogue {
     pub size_bytes: u64,
     /// [`root_digest`] of its rows.
     pub root_sha256: Sha256Digest,
+    /// What a T0 of its rows is worth: `weak` where the store keeps no versions to hold them to.
+    #[serde(default)]
+    pub t0: Option<T0Level>,
 }
 
 /// One object of a backup, as it was read in full.
@@ -381,6 +385,7 @@ mod tests {
             rows: rows.len() as u64,
             size_bytes: rows.iter().map(|r| r.size_bytes).sum(),
             root_sha256: root_digest(rows),
+            t0: None,
         };
         (catalogue, bytes)
     }

@@ -168,7 +168,13 @@ pub async fn heal(
         return Ok(under_way);
     }
     let evidence = file(bucket, backup_id, record, t0, &now).await?;
-    Ok(Outcome::Healed(Healed { backup_id: backup_id.clone(), path: HEALED_PATH.to_owned(), evidence, copied, objects: of }))
+    Ok(Outcome::Healed(Healed {
+        backup_id: backup_id.clone(),
+        path: HEALED_PATH.to_owned(),
+        evidence,
+        copied,
+        objects: of,
+    }))
 }
 
 /// What is under `healed/<id>/`.
@@ -198,9 +204,8 @@ async fn recorded(
     }
     let Some(key) = newest else { return Ok(None) };
     let record = read(bucket, &key).await?;
-    let holds = record.is_some_and(|r| {
-        r.backup_id == *backup_id && heal::check(backup_id, rows, &r.copies, there).is_empty()
-    });
+    let holds =
+        record.is_some_and(|r| r.backup_id == *backup_id && heal::check(backup_id, rows, &r.copies, there).is_empty());
     Ok(holds.then(|| Healed {
         backup_id: backup_id.clone(),
         path: HEALED_PATH.to_owned(),

@@ -20,19 +20,19 @@ mod hash;
 pub(crate) mod planning;
 mod protected;
 pub(crate) mod record;
+mod report;
 mod reread;
 pub(crate) mod shards;
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fmt;
 use std::time::Duration;
 
 use lifeboat_domain::event::Hint;
 use lifeboat_domain::ids::BackupId;
 use lifeboat_domain::keys::{Function, Key};
-use lifeboat_domain::runs::{CreateRun, VerifyRun};
 use lifeboat_domain::manifest::CatalogueRow;
+use lifeboat_domain::runs::{CreateRun, VerifyRun};
 use lifeboat_domain::verify::plan::Limits;
 use lifeboat_domain::verify::{EtagMeaning, Finding, Shard, ShardObject, fixity, plan};
 
@@ -41,6 +41,7 @@ use crate::ports::{Bucket, Clock};
 use crate::store::{self, StoreError};
 
 pub use record::RecordError;
+pub use report::{VerifyAct, VerifyReport};
 pub use reread::FixityOutcome;
 
 /// What verification and flip need of the world.
@@ -61,7 +62,7 @@ pub struct VerifyPolicy {
     pub etags: EtagMeaning,
     /// Bytes that one request reads.
     pub range_bytes: u64,
-    /// Objects read at once; each holds two ranges in memory.
+    /// Objects begun, and requests for bytes under way, at once; memory is bounded by the engine.
     pub objects_parallel: usize,
     /// Errors on ticks after which a backup is failed.
     pub attempts_max: u32,
@@ -84,152 +85,14 @@ impl VerifyPolicy {
         Self {
             bucket: bucket.into(),
             etags: hash::ETAGS,
-            range_bytes: crate::inventory::RANGE_BYTES,
-            objects_parallel: 8,
+            range_bytes: lifeboat_engine::Policy::default().range_bytes,
+            objects_parallel: lifeboat_engine::Policy::default().connections,
             attempts_max: 30,
             redrive_after: Duration::from_mins(1),
             shard_tries_max: 6,
             shard_age_max: Duration::from_hours(6),
             limits: Limits::default(),
             fixity: fixity::Policy::default(),
-        }
-    }
-}
-
-/// What an invocation did, act by act.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[must_use]
-pub struct VerifyReport {
-    /// In order.
-    pub acts: Vec<VerifyAct>,
-}
-
-/// Something that was done, or not, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum VerifyAct {
-    /// The event is not for this function.
-    Ignored {
-        /// Why.
-        reason: String,
-    },
-    /// Nothing can be done for this backup now.
-    Waiting {
-        /// The backup.
-        backup_id: BackupId,
-        /// Why.
-        why: String,
-    },
-    /// The shards are written.
-    Planned {
-        /// The backup.
-        backup_id: BackupId,
-        /// How many.
-        shards: u32,
-    },
-    /// A shard was read.
-    Hashed {
-        /// The backup.
-        backup_id: BackupId,
-        /// Its index.
-        shard: u32,
-        /// Objects read well.
-        objects: usize,
-        /// What is wrong with the others.
-        findings: Vec<Finding>,
-    },
-    /// A shard was tried, and its reader got no answer.
-    Tried {
-        /// The backup.
-        backup_id: BackupId,
-        /// Its index.
-        shard: u32,
-        /// Which try it was, and of how many.
-        tries: (u32, u32),
-        /// Why.
-        reason: String,
-    },
-    /// What is protected was read again, in part or whole.
-    Fixity {
-        /// The backup.
-        backup_id: BackupId,
-        /// What it came to.
-        outcome: FixityOutcome,
-    },
-    /// A person's request was taken up, or refused.
-    Request {
-        /// Its id.
-        id: String,
-        /// What is done about it.
-        outcome: String,
-    },
-    /// Beside all that, an error that the next tick may not meet.
-    Fault {
-        /// What it was.
-        reason: String,
-    },
-    /// The backup is failed.
-    Failed {
-        /// The backup.
-        backup_id: BackupId,
-        /// Why.
-        findings: Vec<Finding>,
-    },
-}
-
-impl VerifyReport {
-    /// Whether a person must look: a backup failed, a shard has a finding, bytes that are protected changed.
-    pub fn attention(&self) -> bool {
-        self.acts.iter().any(|act| match act {
-            VerifyAct::Failed { .. } => true,
-            VerifyAct::Hashed { findings, .. } => !findings.is_empty(),
-            VerifyAct::Fixity { outcome, .. } => outcome.attention(),
-            VerifyAct::Tried { tries: (tried, most), .. } => tried >= most,
-            VerifyAct::Ignored { .. }
-            | VerifyAct::Waiting { .. }
-            | VerifyAct::Planned { .. }
-            | VerifyAct::Request { .. }
-            | VerifyAct::Fault { .. } => false,
-        })
-    }
-}
-
-impl fmt::Display for VerifyReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.acts.is_empty() {
-            return f.write_str("nothing to verify");
-        }
-        for (n, act) in self.acts.iter().enumerate() {
-            if n > 0 {
-                f.write_str("; ")?;
-            }
-            act.fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for VerifyAct {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ignored { reason } => write!(f, "not for verify-checksums: {reason}"),
-            Self::Waiting { backup_id, why } => write!(f, "{backup_id} waits: {why}"),
-            Self::Planned { backup_id, shards } => write!(f, "{backup_id} is planned in {shards} shards"),
-            Self::Hashed { backup_id, shard, objects, findings } if findings.is_empty() => {
-                write!(f, "{backup_id} shard {shard}: {objects} objects read")
-            }
-            Self::Hashed { backup_id, shard, findings, .. } => {
-                write!(f, "{backup_id} shard {shard} has {} findings, first: {}", findings.len(), findings[0])
-            }
-            Self::Tried { backup_id, shard, tries: (tried, most), reason } => {
-                write!(f, "{backup_id} shard {shard}: try {tried} of {most} failed: {reason}")
-            }
-            Self::Fixity { backup_id, outcome } => write!(f, "fixity of {backup_id}: {outcome}"),
-            Self::Fault { reason } => write!(f, "an error: {reason}"),
-            Self::Request { id, outcome } => write!(f, "request {id}: {outcome}"),
-            Self::Failed { backup_id, findings } => {
-                let first = findings.first().map_or_else(String::new, ToString::to_string);
-                write!(f, "{backup_id} FAILED with {} findings, first: {first}", findings.len())
-            }
         }
     }
 }
@@ -260,8 +123,13 @@ pub async fn run(
             Some(Key::Shard(id, index)) => shard(ports, policy, &id, index).await,
             // What it asks is looked up among all requests, as on a tick.
             Some(Key::Request(Function::VerifyChecksums, _)) => {
-                let acts = asked::take_up(ports, policy).await?;
-                if acts.is_empty() { ignored(format!("{key} is gone, or was taken up already")) } else { Ok(VerifyReport { acts }) }
+                let mut acts = asked::take_up(ports, policy).await?;
+                if acts.is_empty() {
+                    return ignored(format!("{key} is gone, or was taken up already"));
+                }
+                let (more, failed) = reread::advance(ports, policy, patience.until).await?;
+                acts.extend(more);
+                failed.map_or(Ok(VerifyReport { acts }), Err)
             }
             Some(_) | None => ignored(format!("{key} is neither a backup_config.json, nor a shard, nor a request")),
         },

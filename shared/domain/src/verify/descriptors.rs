@@ -276,3 +276,6 @@ fn owned_shards(class: &ClassDescriptor, node: &str) -> Option<Vec<String>> {
 pub fn returned_classes(global: &GlobalDescriptor) -> BTreeSet<String> {
     global.nodes.values().flat_map(|n| n.classes.iter().cloned()).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::T0Level;
 use crate::document::Document;
 use crate::ids::{BackupId, Sha256Digest};
 
@@ -342,6 +343,9 @@ pub struct VerifyEvidence {
     pub notes_total: u64,
     /// Objects read in full.
     pub objects_read: u64,
+    /// What a T0 of it is worth: `weak` where the store keeps no versions. Absent of a backup that failed.
+    #[serde(default)]
+    pub t0: Option<T0Level>,
 }
 
 /// Notes kept in an evidence file.

@@ -155,8 +155,7 @@ pub fn check(
         findings.push(HealFinding::EmptyCatalogue);
     }
     let paths: Vec<&str> = rows.iter().map(|row| row.key.strip_prefix(&prefix).unwrap_or(&row.key)).collect();
-    let by_path: BTreeMap<&str, &HealedObject> =
-        recorded.iter().map(|c| (c.path.as_str(), c)).collect();
+    let by_path: BTreeMap<&str, &HealedObject> = recorded.iter().map(|c| (c.path.as_str(), c)).collect();
     for (row, path) in rows.iter().zip(&paths) {
         let to = copy_key(backup_id, path);
         let now = copies.current(&to).map(|(_, copy)| copy);

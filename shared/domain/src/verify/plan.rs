@@ -122,11 +122,7 @@ pub fn plan_digest(objects: &[ShardObject]) -> Sha256Digest {
 
 /// Cuts the objects into shards of about equal cost, in key order: an object belongs to the shard in which its first
 /// byte falls, so there are never more than [`SHARDS_MAX`]; a shard over what one invocation reads is cut again.
-pub fn plan(
-    backup_id: &BackupId,
-    mut objects: Vec<ShardObject>,
-    limits: Limits,
-) -> Result<Vec<Shard>, Vec<Finding>> {
+pub fn plan(backup_id: &BackupId, mut objects: Vec<ShardObject>, limits: Limits) -> Result<Vec<Shard>, Vec<Finding>> {
     let size_bytes_max = limits.object_bytes_max();
     let mut findings: Vec<Finding> = objects
         .iter()
@@ -255,3 +251,6 @@ fn unanswered(shard: &Shard, part: &Part) -> Option<String> {
         Some(_) | None => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

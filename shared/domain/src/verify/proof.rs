@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::descriptors::{self, Descriptors};
-use super::{Finding, Fold, Note};
+use super::{Finding, Fold, Note, T0Level};
 use crate::document::{DocumentError, decode};
 use crate::expectations::compare::consistency;
 use crate::expectations::{AfterObservation, Expectations, ObservedAfter};
@@ -169,6 +169,7 @@ impl VerifiedBackup {
                 rows: files,
                 size_bytes,
                 root_sha256: root_digest(&self.rows),
+                t0: Some(T0Level::of(&self.rows)),
             },
             expectations_sha256: self.expectations_sha256.clone(),
             observed_after_sha256: self.observed_after_sha256.clone(),
@@ -298,6 +299,9 @@ impl VerifiedManifest {
         let prefix = Key::backup_prefix(backup_id);
         if rows.is_empty() || !rows.iter().all(|r| r.key.starts_with(&prefix)) {
             return differs(&manifest.catalogue.key, "is empty or names objects of another backup");
+        }
+        if manifest.catalogue.t0.is_some_and(|level| level != T0Level::of(&rows)) {
+            return differs(&manifest_key, "says of the catalogue's versions what its rows do not");
         }
         let expectations: Expectations = decode(&expectations_key, stored.expectations).map_err(unreadable)?;
         let observed_after: ObservedAfter = decode(&observed_key, stored.observed_after).map_err(unreadable)?;

@@ -13,7 +13,7 @@ use lifeboat_domain::manifest::sums;
 use lifeboat_domain::verify::finding::EVIDENCE_NOTES_MAX;
 use lifeboat_domain::verify::plan::fold;
 use lifeboat_domain::verify::proof::Composition;
-use lifeboat_domain::verify::{Finding, Part, Shard, ShardObject, VerifiedBackup, VerifyEvidence};
+use lifeboat_domain::verify::{Finding, Part, Shard, ShardObject, T0Level, VerifiedBackup, VerifyEvidence};
 
 use super::{FlipError, FlipPolicy, Ports, candidates::baseline, observe::observe};
 use crate::inventory::CATALOGUE_BYTES_MAX;
@@ -150,6 +150,7 @@ async fn compose(
         notes: backup.notes().iter().take(EVIDENCE_NOTES_MAX).cloned().collect(),
         notes_total: backup.notes().len() as u64,
         objects_read: backup.rows().len() as u64,
+        t0: Some(T0Level::of(backup.rows())),
     };
     let key = Key::Evidence(backup_id.clone(), "verify".to_owned(), verified_at);
     store::put(bucket, &key, encode(&evidence), PutMode::Create).await.map_err(FlipError::Store)?;

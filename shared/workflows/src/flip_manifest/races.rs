@@ -45,7 +45,7 @@ fn prepared(backups: &[Sample]) -> World {
     let world = owned();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(async {
                 for sample in backups {
                     next(&world, sample).await;

@@ -66,8 +66,8 @@ async fn a_backup_of_which_every_object_was_overwritten_or_deleted_is_copied_fro
     let calls = world.calls().len();
     let again = healed_again(&world).await;
     assert_eq!((again.copied, again.evidence), (0, healed_now.evidence.clone()));
-    // The proof's four documents, two listings, and the record.
-    assert!(world.calls().len() - calls <= 4 + 3, "{:?}", &world.calls()[calls..]);
+    // The proof's four documents and their versions, two listings, and the record.
+    assert!(world.calls().len() - calls <= 5 + 3, "{:?}", &world.calls()[calls..]);
 }
 
 async fn healed_again(world: &World) -> Healed {
@@ -172,7 +172,7 @@ async fn a_bucket_without_an_answer_is_an_error_and_no_verdict() {
 fn apart(make: impl AsyncFnOnce() -> World + Send) -> World {
     std::thread::scope(|scope| {
         let made = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(make())
         });
         made.join().unwrap()

@@ -55,5 +55,8 @@ async fn t0_on_a_store_without_versions_says_that_it_is_weak() {
     assert!(outcome.passed());
     assert_eq!(serde_json::to_value(outcome.summary().level).unwrap(), "weak");
     world.bucket().put_raw(&rows[1].key, b"other".to_vec());
-    assert!(!t0_of(&world.bucket(), &backup_id, &rows).await.unwrap().healable(), "there is no older version to heal from");
+    assert!(
+        !t0_of(&world.bucket(), &backup_id, &rows).await.unwrap().healable(),
+        "there is no older version to heal from"
+    );
 }

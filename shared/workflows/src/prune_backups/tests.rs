@@ -231,7 +231,7 @@ async fn whatever_call_it_dies_at_the_same_backups_are_gone_and_the_same_evidenc
     let make = || {
         std::thread::scope(|scope| {
             let made = scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
                 runtime.block_on(async {
                     let world = published(&["a", "b", "c", "d"]).await;
                     pruned(&world).await;

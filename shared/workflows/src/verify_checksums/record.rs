@@ -100,6 +100,7 @@ pub(crate) async fn fail(bucket: &impl Bucket, backup_id: &BackupId, findings: &
         notes: Vec::new(),
         notes_total: 0,
         objects_read: 0,
+        t0: None,
     };
     let key = Key::Evidence(backup_id.clone(), "verify".to_owned(), at);
     let put = store::put(bucket, &key, encode(&evidence), crate::ports::bucket::PutMode::Create).await;

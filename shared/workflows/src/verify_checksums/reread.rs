@@ -129,9 +129,7 @@ pub(super) async fn advance(
     let run = read(ports.bucket).await?;
     match &run.open {
         Some(slice) => drive(ports, policy, slice, until).await,
-        None if fixity::is_due(&run, policy.fixity, ports.clock.now()) => {
-            Ok((look(ports, policy, &run).await?, None))
-        }
+        None if fixity::is_due(&run, policy.fixity, ports.clock.now()) => Ok((look(ports, policy, &run).await?, None)),
         None => Ok((Vec::new(), None)),
     }
 }
@@ -248,8 +246,7 @@ async fn drive(
     let written = slice.shards > 0 && (0..slice.shards).all(|n| work.shards.contains_key(&n));
     if written && !work.is_answered(slice.shards) {
         let tries = shards::Tries::Slice(&slice.tries);
-        let (mut acts, failed, end) =
-            shards::redrive(ports, policy, (&slice.name, &work), tries, until).await?;
+        let (mut acts, failed, end) = shards::redrive(ports, policy, (&slice.name, &work), tries, until).await?;
         if let Some(reason) = end {
             let findings = vec![Finding::Unfinished { reason }];
             acts.push(close(ports, policy, slice, findings, ports.clock.now()).await?);

@@ -171,7 +171,8 @@ impl VerifyPolicy {
     /// How long nobody else is put on a shard that was tried again this often.
     fn patience_with(&self, shard: &Shard, tries: u32) -> Duration {
         let under_way = Duration::from_secs(shard.size_bytes() / BYTES_PER_SECOND_MIN);
-        self.redrive_after.saturating_mul(1 << tries.min(6)) + under_way
+        let doublings = tries.min(self.shard_tries_max.saturating_sub(1)).min(16);
+        self.redrive_after.saturating_mul(1 << doublings) + under_way
     }
 }
 

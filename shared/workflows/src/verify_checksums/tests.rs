@@ -4,7 +4,7 @@ use lifeboat_domain::document::encode;
 use lifeboat_domain::event::Hint;
 use lifeboat_domain::keys::Key;
 use lifeboat_domain::runs::{Action, CloseOutcome, ClosedVerification, REMEMBERED_MAX, Request};
-use lifeboat_domain::verify::{Finding, Note, Part, Shard, VerifyEvidence};
+use lifeboat_domain::verify::{Note, Part, Shard, VerifyEvidence};
 use serde_json::json;
 
 use super::sample::*;

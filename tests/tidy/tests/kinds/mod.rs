@@ -10,6 +10,8 @@ use lifeboat_domain::pointer::Pointer;
 use lifeboat_domain::restore::run::{ClosedRestore, GroupAttempts, Ready, RestoreRun};
 use lifeboat_domain::retention::{Deleted, PruneRun, Reprieve, Tombstone};
 use lifeboat_domain::runs::{CreateRun, FlipRun, Request, VerifyRun};
+use lifeboat_domain::verify::fixity::{FixityEvidence, FixityRun};
+use lifeboat_domain::verify::heal::HealEvidence;
 use lifeboat_domain::verify::{Part, Shard, VerifyEvidence};
 
 /// Its type is a workflow's own; nobody reads it back.
@@ -35,7 +37,7 @@ macro_rules! kinds {
 kinds! {
     Pointer, Manifest, Expectations, ObservedAfter, VerifyEvidence, DecisionEvidence, OverrideEvidence, Ownership, Ready,
     Shard, Part, CreateRun, DoneBackup, VerifyRun, FlipRun, RequestOutcome, RestoreRun, ClosedRestore, GroupAttempts,
-    Request, Tombstone, Reprieve, Deleted, PruneRun,
+    Request, Tombstone, Reprieve, Deleted, PruneRun, FixityEvidence, FixityRun, HealEvidence,
 }
 
 /// Whether the code reads this as a document of the kind; `None` for a kind that it never reads.

@@ -14,11 +14,7 @@ fn row(key: &str, size_bytes: u64) -> CatalogueRow {
 }
 
 fn protected(name: &str, verified_at: i64, rows: &[CatalogueRow]) -> Protected {
-    Protected {
-        backup_id: id(name),
-        verified_at: at(verified_at),
-        size_bytes: rows.iter().map(|r| r.size_bytes).sum(),
-    }
+    Protected { backup_id: id(name), verified_at: at(verified_at), size_bytes: rows.iter().map(|r| r.size_bytes).sum() }
 }
 
 /// Reads slice after slice as the workflow does, looking every minute, and gives when each object was read.
