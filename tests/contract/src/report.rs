@@ -121,7 +121,11 @@ impl Report {
         for line in &first.cases {
             text.push_str(&format!("| {} | {} |", line.group, line.case));
             for report in reports {
-                let of = report.cases.iter().find(|other| other.case == line.case).map(|other| other.verdict);
+                let of = report
+                    .cases
+                    .iter()
+                    .find(|other| (&other.group, &other.case) == (&line.group, &line.case))
+                    .map(|other| other.verdict);
                 let word = match of {
                     Some(Verdict::Pass) => "pass",
                     Some(Verdict::Differ) => "**differ**",

@@ -82,8 +82,8 @@ mod tests {
     #[test]
     fn there_are_enough_cases_and_each_has_a_name_of_its_own() {
         let all = super::all();
-        let names: BTreeSet<&str> = all.iter().map(|case| case.name).collect();
-        assert_eq!(names.len(), all.len(), "two cases bear one name");
+        let names: BTreeSet<(&str, &str)> = all.iter().map(|case| (case.group, case.name)).collect();
+        assert_eq!(names.len(), all.len(), "two cases of a group bear one name");
         assert!(all.len() >= 75, "{} cases", all.len());
     }
 }
