@@ -231,6 +231,11 @@ impl Key {
         format!("work/{id}/part-")
     }
 
+    /// The prefix of everything that vouches for a backup.
+    pub fn proof_prefix(id: &BackupId) -> String {
+        format!("manifests/{id}/")
+    }
+
     /// The prefix of a backup's shards and parts.
     pub fn work_prefix(id: &BackupId) -> String {
         format!("work/{id}/")

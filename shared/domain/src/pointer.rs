@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
 use crate::ids::{BackupId, Generation, Sequence, Sha256Digest};
-use crate::manifest::Totals;
+use crate::manifest::{Manifest, Totals};
 
 /// The largest pointer that is ever read or written, in bytes (DESIGN §3).
 pub const POINTER_BYTES_MAX: u64 = 4096;
@@ -52,6 +52,20 @@ pub struct Pointer {
 
 impl Document for Pointer {
     const KIND: &'static str = "pointer";
+}
+
+impl Pointer {
+    /// Whether what it says of its backup is what the manifest says: a pointer has no digest above it.
+    pub fn agrees_with(&self, manifest: &Manifest) -> bool {
+        self.backup_id == manifest.backup_id
+            && self.cluster == manifest.cluster
+            && self.generation >= manifest.source.generation
+            && self.verification == manifest.verification
+            && self.verified_at == manifest.verified_at
+            && self.data_as_of == manifest.data_as_of
+            && self.is_final == manifest.is_final
+            && self.totals == manifest.totals
+    }
 }
 
 /// A manifest, pinned by version and digest.

@@ -5,6 +5,7 @@ pub mod drive_restore;
 pub mod evidence;
 pub mod flip_manifest;
 pub mod heal;
+mod history;
 pub mod inventory;
 pub mod invocation;
 #[cfg(test)]

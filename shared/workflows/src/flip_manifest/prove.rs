@@ -16,6 +16,7 @@ use lifeboat_domain::verify::proof::Composition;
 use lifeboat_domain::verify::{Finding, Part, Shard, ShardObject, T0Level, VerifiedBackup, VerifyEvidence};
 
 use super::{FlipError, FlipPolicy, Ports, candidates::baseline, observe::observe};
+use crate::history::rewritten_while_proving;
 use crate::inventory::CATALOGUE_BYTES_MAX;
 use crate::ports::bucket::{PutMode, PutOutcome};
 use crate::ports::{Bucket, Clock};
@@ -78,6 +79,9 @@ async fn evidence(
     expectations: Versioned<Expectations>,
     observed: Versioned<ObservedAfter>,
 ) -> Result<Result<VerifiedBackup, Vec<Finding>>, FlipError> {
+    if let Some(finding) = rewritten_while_proving(bucket, backup_id).await.map_err(FlipError::Store)? {
+        return Ok(Err(vec![finding]));
+    }
     let shard_documents = read_all::<Shard>(bucket, shards, |n| Key::Shard(backup_id.clone(), n)).await?;
     let parts = read_all::<Part>(bucket, shards, |n| Key::Part(backup_id.clone(), n)).await?;
     let fold = fold(backup_id, &shard_documents, &parts);

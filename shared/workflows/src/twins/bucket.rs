@@ -63,6 +63,36 @@ impl BucketTwin {
         *byte ^= 1;
     }
 
+    /// Changes the bytes of the current object, and keeps ETag, version and date: a bad disk, or a store that lies.
+    ///
+    /// # Panics
+    /// If there is no current object.
+    pub fn rot_in_place(&self, key: &str, body: impl Into<Vec<u8>>) {
+        let mut inner = self.world.lock();
+        let version = inner.store(&self.name).keys.get_mut(key).and_then(|v| v.last_mut());
+        *version.and_then(|v| v.body.as_mut()).expect("there is a current object to rot") = Arc::new(body.into());
+    }
+
+    /// Keeps a checksum of all bytes of the current object, as of an upload that asked for one.
+    pub fn keep_checksum(&self, key: &str) {
+        self.world.lock().store(&self.name).keep_sha256(key);
+    }
+
+    /// The bytes of every version that is no delete marker, oldest first.
+    pub fn bodies(&self, key: &str) -> Vec<Vec<u8>> {
+        let mut inner = self.world.lock();
+        let versions = inner.store(&self.name).keys.get(key).map_or(&[][..], Vec::as_slice);
+        versions.iter().filter_map(|v| v.body.as_ref()).map(|body| body.to_vec()).collect()
+    }
+
+    /// ETag and version of the current object, as a listing gives them.
+    pub fn pins(&self, key: &str) -> Option<(String, Option<String>)> {
+        let mut inner = self.world.lock();
+        let versioned = inner.settings.versioned;
+        let current = inner.store(&self.name).current(key)?;
+        Some((current.version.etag.clone(), versioned.then(|| current.version.id.clone())))
+    }
+
     /// Deletes: with versions, a delete marker becomes current.
     pub fn delete(&self, key: &str) {
         let mut inner = self.world.lock();
@@ -152,6 +182,11 @@ impl Bucket for BucketTwin {
                 let text = format!("{size_bytes} bytes where at most {limit_bytes} are allowed");
                 return Err(Fault::new("get", key, Happened::No, Retry::No, text));
             }
+            // Whoever reads a whole object that was put with a checksum holds the bytes to it, as the SDK does.
+            if current.version.sha256.as_ref().is_some_and(|sha256| *sha256 != Sha256Digest::of(current.body)) {
+                let text = "the bytes are not those of the checksum that was stored with them".to_owned();
+                return Err(Fault::new("get", key, Happened::No, Retry::No, text));
+            }
             Ok(Some(Stored {
                 body: current.body.to_vec(),
                 etag: current.version.etag.clone(),
@@ -230,8 +265,8 @@ impl Bucket for BucketTwin {
                 return Err(Fault::new("list versions", prefix, Happened::No, Retry::No, text));
             }
             let mut entries = Vec::new();
-            for (key, versions) in store.keys.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix))
-            {
+            let from = after.map_or(prefix, |marker| marker.key.as_str().max(prefix));
+            for (key, versions) in store.keys.range(from.to_owned()..).take_while(|(key, _)| key.starts_with(prefix)) {
                 let marker = after.filter(|marker| marker.key >= *key);
                 let mut passed = marker.is_none();
                 for (place, version) in versions.iter().rev().enumerate() {

@@ -4,15 +4,26 @@ use std::time::Duration;
 
 use futures::stream::{self, Iter};
 use lifeboat_engine::Bytes;
-use lifeboat_engine::{Again, Answer, Ask, Description, ListedObject, Listing, Opened, Pinned, ReadFault, Source};
+use lifeboat_engine::{
+    Again, Algorithm, Answer, Ask, Description, ListedObject, Listing, Opened, Pinned, ReadFault, Recorded, Source,
+};
 
 use super::bucket::{BucketTwin, found};
 use super::calls::Call;
+use super::objects::Version;
 use super::plan::{Crashed, Marked, Planned};
 use crate::ports::{Bucket, Clock as _};
 
 /// What the twin sends at once.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// The checksum of the whole object, where the writer asked the store for one.
+fn recorded(version: &Version) -> Option<Recorded> {
+    let hex = version.sha256.as_ref()?.as_str();
+    let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+    let digest = (0..hex.len()).step_by(2).map(byte).collect::<Option<Vec<u8>>>()?;
+    Some(Recorded { algorithm: Algorithm::Sha256, digest })
+}
 
 type Pieces = Iter<std::vec::IntoIter<Result<Bytes, ReadFault>>>;
 
@@ -24,7 +35,9 @@ impl Source for BucketTwin {
             Ok(match found(inner.store(&self.name), object) {
                 None => Answer::Missing,
                 Some((version, _)) if version.etag != object.etag => Answer::Changed,
-                Some((_, body)) => Answer::Here(Description { size_bytes: body.len() as u64, recorded: None }),
+                Some((version, body)) => {
+                    Answer::Here(Description { size_bytes: body.len() as u64, recorded: recorded(version) })
+                }
             })
         });
         Ok(described.await?)
@@ -39,7 +52,7 @@ impl Source for BucketTwin {
             if version.etag != object.etag {
                 return Ok(Answer::Changed);
             }
-            let size_bytes = body.len() as u64;
+            let (size_bytes, recorded) = (body.len() as u64, recorded(version));
             let (offset, length) = match ask {
                 Ask::Whole => (0, size_bytes),
                 Ask::Range { offset, .. } if offset >= size_bytes => return Ok(Answer::BeyondEnd),
@@ -54,7 +67,7 @@ impl Source for BucketTwin {
             if sent < length {
                 pieces.push(Err(ReadFault::new("the connection was cut", Again::Soon)));
             }
-            Ok(Answer::Here(Opened { offset, length, size_bytes, recorded: None, body: stream::iter(pieces) }))
+            Ok(Answer::Here(Opened { offset, length, size_bytes, recorded, body: stream::iter(pieces) }))
         });
         Ok(opened.await?)
     }
