@@ -5,6 +5,8 @@
 //! objects per second of T0 over 100,000 objects. T0 asks the in-memory twin, which answers at once: its rate is that of
 //! our own work, to which S3 adds its time for each request.
 
+#![expect(clippy::print_stdout, reason = "its figures are its output")]
+
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 

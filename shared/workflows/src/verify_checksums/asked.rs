@@ -48,19 +48,21 @@ async fn one(
         Ok(None) => return Ok(acts),
         Err(error @ StoreError::Bucket { .. }) => return Err(VerifyError::Store(error)),
         Err(error @ StoreError::Document { .. }) => format!("refused: {}", super::chain(&error)),
-        Ok(Some(request)) => match request.value.action {
-            Action::Verify { backup_id } if has_manifest(bucket, &backup_id).await? => {
-                let outcome = format!("every object of {backup_id} is read again");
-                again = Some(backup_id);
-                outcome
+        Ok(Some(request)) => {
+            if let Action::Verify { backup_id } = request.value.action {
+                if has_manifest(bucket, &backup_id).await? {
+                    let outcome = format!("every object of {backup_id} is read again");
+                    again = Some(backup_id);
+                    outcome
+                } else {
+                    let run = record::read(bucket).await.map_err(VerifyError::Record)?;
+                    acts.extend(open_and_plan(bucket, policy, &run, &backup_id).await?);
+                    format!("{backup_id} is verified")
+                }
+            } else {
+                format!("refused: it asks {} to act", request.value.action.function().name())
             }
-            Action::Verify { backup_id } => {
-                let run = record::read(bucket).await.map_err(VerifyError::Record)?;
-                acts.extend(open_and_plan(bucket, policy, &run, &backup_id).await?);
-                format!("{backup_id} is verified")
-            }
-            other => format!("refused: it asks {} to act", other.function().name()),
-        },
+        }
     };
     reread::update(bucket, |run| {
         if let Some(backup_id) = again.as_ref().filter(|_| !run.handled_requests.iter().any(|h| h == id))
