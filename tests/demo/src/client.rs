@@ -8,7 +8,8 @@ use anyhow::{Context as _, bail};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::corpus::{COLLECTIONS, Collection, Corpus, Document};
+use crate::collections::{OFFLOADED_OBJECTS, OFFLOADED_TENANT};
+use crate::corpus::{Collection, Corpus, Data, Document};
 
 /// Objects in one batch.
 const BATCH: usize = 500;
@@ -19,15 +20,33 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     key: String,
+    data: Data,
+}
+
+/// An object as the node shows it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Stored {
+    /// Its properties, references among them.
+    pub properties: Value,
+    /// Its vector without a name; empty where it has named ones.
+    pub vector: Vec<f32>,
+    /// Its named vectors.
+    pub named: BTreeMap<String, Vec<f32>>,
 }
 
 impl Client {
-    /// A client of the node at this address.
+    /// A client of the node at this address, for the plain collections.
     pub fn new(address: &str, key: &str) -> anyhow::Result<Self> {
         // The client wants a provider even for plain HTTP; a second installation is refused, and the first one stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build()?;
-        Ok(Self { http, base: format!("http://{address}:8080/v1"), key: key.to_owned() })
+        Ok(Self { http, base: format!("http://{address}:8080/v1"), key: key.to_owned(), data: Data::Plain })
+    }
+
+    /// The same for the collections of a profile.
+    #[must_use]
+    pub fn of(self, data: Data) -> Self {
+        Self { data, ..self }
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<(StatusCode, Value)> {
@@ -66,7 +85,7 @@ impl Client {
 
     /// Creates the collections and their tenants, all ACTIVE for now.
     pub async fn create_collections(&self) -> anyhow::Result<()> {
-        for collection in &COLLECTIONS {
+        for collection in self.data.collections() {
             self.ok(Method::POST, "/schema", Some(&collection.definition())).await?;
             if !collection.tenants.is_empty() {
                 let tenants: Vec<Value> = collection.tenants.iter().map(|(name, _)| json!({"name": name})).collect();
@@ -78,7 +97,7 @@ impl Client {
 
     /// Deactivates the tenants that are to be INACTIVE.
     pub async fn settle_tenants(&self) -> anyhow::Result<()> {
-        for collection in &COLLECTIONS {
+        for collection in self.data.collections() {
             let inactive: Vec<Value> = collection
                 .tenants
                 .iter()
@@ -95,7 +114,7 @@ impl Client {
     /// Writes all objects of the corpus, in batches; `done` hears how many are written.
     pub async fn index(&self, corpus: &Corpus, mut done: impl FnMut(u64)) -> anyhow::Result<()> {
         let mut written = 0;
-        for collection in &COLLECTIONS {
+        for collection in self.data.collections() {
             let numbers: Vec<u64> = (0..corpus.count(collection)).collect();
             for batch in numbers.chunks(BATCH) {
                 let objects: Vec<Value> = batch.iter().map(|n| object(&corpus.document(collection, *n))).collect();
@@ -121,19 +140,65 @@ impl Client {
         Ok(())
     }
 
-    /// An object with its vector, or `None`.
+    /// An object with its vector without a name, or `None`.
     pub async fn object(&self, document: &Document) -> anyhow::Result<Option<(Value, Vec<f32>)>> {
+        Ok(self.stored(document).await?.map(|stored| (stored.properties, stored.vector)))
+    }
+
+    /// An object with all of its vectors, or `None`.
+    pub async fn stored(&self, document: &Document) -> anyhow::Result<Option<Stored>> {
         let tenant = document.tenant.map_or_else(String::new, |t| format!("&tenant={t}"));
         let path = format!("/objects/{}/{}?include=vector{tenant}", document.collection, document.id);
-        let (status, value) = self.call(Method::GET, &path, None).await?;
+        let (status, mut value) = self.call(Method::GET, &path, None).await?;
         match status {
-            StatusCode::OK => {
-                let vector = serde_json::from_value(value["vector"].clone()).context("reading a vector")?;
-                Ok(Some((value["properties"].clone(), vector)))
-            }
+            StatusCode::OK => Ok(Some(Stored {
+                properties: value["properties"].take(),
+                vector: or_empty(value["vector"].take())?,
+                named: or_empty(value["vectors"].take())?,
+            })),
             StatusCode::NOT_FOUND => Ok(None),
             other => bail!("GET {path} gave {other}: {value}"),
         }
+    }
+
+    /// The modules that the node has.
+    pub async fn modules(&self) -> anyhow::Result<Vec<String>> {
+        let meta = self.ok(Method::GET, "/meta", None).await?;
+        Ok(meta["modules"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect())
+    }
+
+    /// Makes a tenant with a few objects and has the node move it off itself; `None` when the node says that it cannot,
+    /// which leaves no tenant behind.
+    pub async fn offload(&self, corpus: &Corpus, collection: &Collection) -> anyhow::Result<Option<()>> {
+        let tenants = format!("/schema/{}/tenants", collection.name);
+        self.ok(Method::POST, &tenants, Some(&json!([{"name": OFFLOADED_TENANT}]))).await?;
+        let objects: Vec<Value> = (0..OFFLOADED_OBJECTS)
+            .map(|n| Document { tenant: Some(OFFLOADED_TENANT), ..corpus.document(collection, n) })
+            .map(|document| object(&document))
+            .collect();
+        self.write(&objects).await?;
+        let away = json!([{"name": OFFLOADED_TENANT, "activityStatus": "OFFLOADED"}]);
+        let (status, said) = self.call(Method::PUT, &tenants, Some(&away)).await?;
+        if status.is_success() {
+            return Ok(Some(()));
+        }
+        if status != StatusCode::UNPROCESSABLE_ENTITY || !said.to_string().contains("offload-s3 module is not enabled")
+        {
+            bail!("PUT {tenants} gave {status}: {said}");
+        }
+        self.ok(Method::DELETE, &tenants, Some(&json!([OFFLOADED_TENANT]))).await?;
+        Ok(None)
+    }
+
+    /// Whether every loaded shard of each collection says that its vectors are compressed.
+    pub async fn compressed(&self) -> anyhow::Result<BTreeMap<String, bool>> {
+        let nodes = self.ok(Method::GET, "/nodes?output=verbose", None).await?;
+        let mut compressed = BTreeMap::new();
+        for shard in nodes["nodes"][0]["shards"].as_array().into_iter().flatten().filter(|s| s["loaded"] == true) {
+            let class = shard["class"].as_str().unwrap_or_default().to_owned();
+            *compressed.entry(class).or_insert(true) &= shard["compressed"] == true;
+        }
+        Ok(compressed)
     }
 
     /// The exact count by aggregation.
@@ -152,7 +217,7 @@ impl Client {
     /// INACTIVE is woken for it, counted, and put back: this is the demo's own database, not an operator's.
     pub async fn counts(&self) -> anyhow::Result<BTreeMap<String, u64>> {
         let mut counts = BTreeMap::new();
-        for collection in &COLLECTIONS {
+        for collection in self.data.collections() {
             if collection.tenants.is_empty() {
                 counts.insert(collection.name.to_owned(), self.count(collection.name, None).await?);
                 continue;
@@ -180,7 +245,7 @@ impl Client {
     /// The activity status of each tenant, by `collection/tenant`.
     pub async fn tenant_statuses(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let mut statuses = BTreeMap::new();
-        for collection in COLLECTIONS.iter().filter(|c| !c.tenants.is_empty()) {
+        for collection in self.data.collections().iter().filter(|c| !c.tenants.is_empty()) {
             let tenants = self.ok(Method::GET, &format!("/schema/{}/tenants", collection.name), None).await?;
             for tenant in tenants.as_array().context("tenants are a list")? {
                 let name = tenant["name"].as_str().unwrap_or_default();
@@ -188,6 +253,7 @@ impl Client {
                 let status = match tenant["activityStatus"].as_str().unwrap_or_default() {
                     "HOT" | "ACTIVE" => "ACTIVE",
                     "COLD" | "INACTIVE" => "INACTIVE",
+                    "FROZEN" | "OFFLOADED" => "OFFLOADED",
                     other => other,
                 };
                 statuses.insert(format!("{}/{name}", collection.name), status.to_owned());
@@ -197,13 +263,22 @@ impl Client {
     }
 }
 
+/// What is not there is empty.
+fn or_empty<T: serde::de::DeserializeOwned + Default>(value: Value) -> anyhow::Result<T> {
+    if value.is_null() { Ok(T::default()) } else { serde_json::from_value(value).context("reading a vector") }
+}
+
 fn object(document: &Document) -> Value {
     let mut object = json!({
         "class": document.collection,
         "id": document.id,
         "properties": document.properties,
-        "vector": document.vector,
     });
+    if document.named.is_empty() {
+        object["vector"] = json!(document.vector);
+    } else {
+        object["vectors"] = json!(document.named);
+    }
     if let Some(tenant) = document.tenant {
         object["tenant"] = json!(tenant);
     }

@@ -4,56 +4,19 @@
 //! came back can be compared by anyone. Ids are UUIDs from the SHA-256 of document id and chunk index, as an idempotent
 //! indexing pipeline makes them.
 
+use std::collections::BTreeMap;
+
 use lifeboat_domain::ids::{Sha256Digest, uuid_of};
 use serde_json::{Value, json};
 
-/// The collections, and the tenants of those that have any, with the activity status that they end with.
-pub const COLLECTIONS: [Collection; 3] = [
-    Collection { name: "Article", share: 5, tenants: &[] },
-    Collection { name: "Passage", share: 3, tenants: &[] },
-    Collection { name: "Note", share: 2, tenants: &[("alpha", true), ("beta", true), ("gamma", false)] },
-];
+pub use crate::collections::{COLLECTIONS, Collection, Data};
+use crate::collections::{EVERY_NAME, Kind, SMALL_VECTOR};
 
 const WORDS: [&str; 24] = [
     "harbour", "lantern", "granite", "orchard", "compass", "meadow", "copper", "violin", "glacier", "ember", "saffron",
     "thistle", "anchor", "juniper", "marble", "beacon", "willow", "quartz", "raven", "cobalt", "tundra", "maple",
     "crater", "lagoon",
 ];
-
-/// A collection of the demo.
-#[derive(Debug, Clone, Copy)]
-pub struct Collection {
-    /// Its name.
-    pub name: &'static str,
-    /// Its share of all objects, in tenths.
-    pub share: u64,
-    /// Its tenants, and whether each ends ACTIVE; empty for a collection without tenants.
-    pub tenants: &'static [(&'static str, bool)],
-}
-
-impl Collection {
-    /// The class definition.
-    pub fn definition(&self) -> Value {
-        let text =
-            |name: &str, tokenization: &str| json!({"name": name, "dataType": ["text"], "tokenization": tokenization});
-        let mut class = json!({
-            "class": self.name,
-            "vectorizer": "none",
-            "vectorIndexType": "hnsw",
-            "properties": [
-                text("doc_id", "field"),
-                text("title", "word"),
-                text("body", "word"),
-                {"name": "chunk", "dataType": ["int"]},
-                {"name": "reviewed", "dataType": ["boolean"]},
-            ],
-        });
-        if !self.tenants.is_empty() {
-            class["multiTenancyConfig"] = json!({"enabled": true});
-        }
-        class
-    }
-}
 
 /// All objects of a demo.
 #[derive(Debug, Clone, Copy)]
@@ -75,16 +38,18 @@ pub struct Document {
     pub id: String,
     /// Its properties.
     pub properties: Value,
-    /// Its vector.
+    /// Its vector without a name; empty where the collection has named ones.
     pub vector: Vec<f32>,
+    /// Its named vectors.
+    pub named: BTreeMap<String, Vec<f32>>,
 }
 
 impl Corpus {
     /// The objects of one collection.
     pub fn count(&self, collection: &Collection) -> u64 {
-        let others: u64 = COLLECTIONS[1..].iter().map(|c| self.objects * c.share / 10).sum();
-        if collection.name == COLLECTIONS[0].name {
-            self.objects - others
+        let all = collection.data.collections();
+        if collection.name == all[0].name {
+            self.objects - all[1..].iter().map(|c| self.objects * c.share / 10).sum::<u64>()
         } else {
             self.objects * collection.share / 10
         }
@@ -101,26 +66,46 @@ impl Corpus {
     /// The `n`-th object of a collection.
     pub fn document(&self, collection: &Collection, n: u64) -> Document {
         let (doc_id, chunk) = (format!("{}-{:06}", collection.name.to_lowercase(), n / 4), n % 4);
-        let id = uuid_of(&format!("{doc_id}#{chunk}"));
+        let id = Self::id(collection, n);
         let mut noise = Noise::of(&id);
         let words: Vec<&str> = (0..12).map(|_| WORDS[noise.below(WORDS.len() as u64)]).collect();
         let tenant = match collection.tenants.len() as u64 {
             0 => None,
             tenants => collection.tenants.get(usize::try_from(n % tenants).unwrap_or(0)).map(|(name, _)| *name),
         };
-        Document {
-            collection: collection.name,
-            tenant,
-            properties: json!({
-                "doc_id": doc_id,
-                "title": format!("{} {} number {n}", words[0], words[1]),
-                "body": words.join(" "),
-                "chunk": chunk,
-                "reviewed": noise.below(2) == 1,
-            }),
-            vector: (0..self.dimensions).map(|_| noise.unit()).collect(),
-            id,
+        let mut properties = json!({
+            "doc_id": doc_id,
+            "title": format!("{} {} number {n}", words[0], words[1]),
+            "body": words.join(" "),
+            "chunk": chunk,
+            "reviewed": noise.below(2) == 1,
+        });
+        let mut vector: Vec<f32> = (0..self.dimensions).map(|_| noise.unit()).collect();
+        let mut named = BTreeMap::new();
+        match collection.kind {
+            Kind::Plain => {}
+            Kind::Refers => {
+                let article = &collection.data.collections()[0];
+                let id = Self::id(article, n % self.count(article));
+                properties["of_article"] = json!([{"beacon": format!("weaviate://localhost/{}/{id}", article.name)}]);
+            }
+            Kind::Named => {
+                let small = (0..(self.dimensions / 4).max(2)).map(|_| noise.unit()).collect();
+                named.insert(SMALL_VECTOR.to_owned(), small);
+                named.insert(EVERY_NAME.to_owned(), std::mem::take(&mut vector));
+                for (plain, awkward) in [("title", EVERY_NAME), ("body", "_")] {
+                    let value = properties[plain].take();
+                    properties[awkward] = value;
+                    properties.as_object_mut().map(|all| all.remove(plain));
+                }
+            }
         }
+        Document { collection: collection.name, tenant, properties, vector, named, id }
+    }
+
+    /// The id of the `n`-th object of a collection.
+    fn id(collection: &Collection, n: u64) -> String {
+        uuid_of(&format!("{}-{:06}#{}", collection.name.to_lowercase(), n / 4, n % 4))
     }
 }
 
@@ -160,27 +145,50 @@ mod tests {
     #[test]
     fn the_same_numbers_give_the_same_objects_and_no_id_twice() {
         let corpus = Corpus { objects: 997, dimensions: 8 };
-        let mut ids = BTreeSet::new();
-        for collection in &COLLECTIONS {
-            for n in 0..corpus.count(collection) {
-                let document = corpus.document(collection, n);
-                assert_eq!(document, corpus.document(collection, n));
-                assert!(ids.insert(document.id));
+        for data in [Data::Plain, Data::Rich] {
+            let mut ids = BTreeSet::new();
+            for collection in data.collections() {
+                for n in 0..corpus.count(collection) {
+                    let document = corpus.document(collection, n);
+                    assert_eq!(document, corpus.document(collection, n));
+                    assert!(ids.insert(document.id));
+                }
             }
+            assert_eq!(ids.len(), 997, "{data:?}");
         }
-        assert_eq!(ids.len(), 997);
+        let known = corpus.document(&COLLECTIONS[0], 5);
+        assert_eq!(known.id, uuid_of("article-000001#1"), "document id and chunk index, and nothing else");
     }
 
     #[test]
     fn tenants_share_a_collection_without_losing_one() {
         let corpus = Corpus { objects: 1003, dimensions: 1 };
-        let notes = &COLLECTIONS[2];
-        let mut counted = std::collections::BTreeMap::new();
-        for n in 0..corpus.count(notes) {
-            *counted.entry(corpus.document(notes, n).tenant.unwrap()).or_insert(0) += 1;
+        for collection in Data::Rich.collections().iter().filter(|c| !c.tenants.is_empty()) {
+            let mut counted = std::collections::BTreeMap::new();
+            for n in 0..corpus.count(collection) {
+                *counted.entry(corpus.document(collection, n).tenant.unwrap()).or_insert(0) += 1;
+            }
+            for (tenant, _) in collection.tenants {
+                assert_eq!(counted[tenant], corpus.tenant_count(collection, tenant), "{tenant}");
+            }
         }
-        for (tenant, _) in notes.tenants {
-            assert_eq!(counted[tenant], corpus.tenant_count(notes, tenant), "{tenant}");
+    }
+
+    #[test]
+    fn the_rich_data_has_references_to_what_is_there_two_named_vectors_and_every_allowed_character() {
+        let corpus = Corpus { objects: 200, dimensions: 8 };
+        let [articles, passages, _, named] = Data::Rich.collections() else { panic!("four collections") };
+        let ids: BTreeSet<String> = (0..corpus.count(articles)).map(|n| corpus.document(articles, n).id).collect();
+        for n in 0..corpus.count(passages) {
+            let beacon = corpus.document(passages, n).properties["of_article"][0]["beacon"].clone();
+            let id = beacon.as_str().and_then(|b| b.strip_prefix("weaviate://localhost/Article/")).unwrap().to_owned();
+            assert!(ids.contains(&id), "{beacon}");
         }
+        let document = corpus.document(named, 0);
+        assert_eq!(document.named.values().map(Vec::len).collect::<Vec<_>>(), [8, 2]);
+        assert!(document.vector.is_empty() && document.properties[EVERY_NAME].is_string());
+        let distinct = |text: &str| text.chars().collect::<BTreeSet<_>>().len();
+        assert_eq!(distinct(EVERY_NAME), 63);
+        assert_eq!((distinct(named.name), distinct(named.tenants[0].0), named.tenants[0].0.len()), (63, 64, 64));
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
-use lifeboat_demo::corpus::Corpus;
+use lifeboat_demo::corpus::{Corpus, Data};
 use lifeboat_demo::docker;
 use lifeboat_demo::journey::{Journey, Plan, Sabotage};
 use lifeboat_demo::report::Report;
@@ -22,12 +22,16 @@ use lifeboat_stack::Stack;
 #[derive(Debug, Parser)]
 #[command(name = "cargo demo", version)]
 struct Arguments {
-    /// How many objects to index, over three collections.
+    /// How many objects to index, over all collections.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(100..=5_000_000))]
     objects: u64,
     /// Dimensions of each vector.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
     dimensions: u32,
+    /// What to index: `plain` collections, or `rich` ones with references, named and compressed vectors, tenants of each
+    /// activity status, and names of every allowed character.
+    #[arg(long, value_enum, default_value_t = Data::Rich)]
+    data: Data,
     /// Which Weaviate: `embedded` (the test double), `docker` (the real image, where an engine is found), or the path
     /// of a real `weaviate` binary.
     #[arg(long, default_value = "embedded", value_name = "embedded|docker|PATH")]
@@ -116,7 +120,9 @@ fn weaviate(choice: &str, image: &str) -> anyhow::Result<Option<PathBuf>> {
 async fn run(arguments: &Arguments, weaviate: Option<PathBuf>, show: &Show) -> anyhow::Result<ExitCode> {
     let plan = Plan {
         corpus: Corpus { objects: arguments.objects, dimensions: usize::try_from(arguments.dimensions)? },
+        data: arguments.data,
         weaviate,
+        image: (arguments.weaviate == "docker").then(|| arguments.image.clone()),
         sabotage: arguments.sabotage.map(Into::into),
         round_scale: arguments.round_scale,
         enforce_iam: arguments.enforce_iam,
@@ -127,7 +133,9 @@ async fn run(arguments: &Arguments, weaviate: Option<PathBuf>, show: &Show) -> a
     }
     let result = travel(&mut journey, show).await;
     if let (Some(file), Ok(report)) = (&arguments.report, &result) {
-        std::fs::write(file, serde_json::to_vec_pretty(report)?)
+        let stack = journey.stack().dir();
+        let written = lifeboat_demo::report::written(report, stack, &lifeboat_stack::workspace_root())?;
+        std::fs::write(file, serde_json::to_vec_pretty(&written)?)
             .with_context(|| format!("writing {}", file.display()))?;
     }
     let report = match result {
@@ -206,6 +214,9 @@ fn tell(report: &Report) {
     );
     for (part, ms) in &recovery.control_plane_parts {
         println!("    {part:36} {ms:>6}");
+    }
+    for missing in &report.data.not_shown {
+        println!("NOT SHOWN: {missing}");
     }
     let proof = &report.proof;
     println!(

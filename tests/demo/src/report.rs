@@ -1,10 +1,11 @@
 //! The report of a demo, `--report FILE`: what happened, when, and what proves it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lifeboat_domain::restore::run::{ClosedRestore, StepName};
 use serde::Serialize;
+use serde_json::Value;
 
 /// Everything a demo found.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -15,6 +16,8 @@ pub struct Report {
     pub failures: Vec<String>,
     /// Which Weaviate.
     pub weaviate: Weaviate,
+    /// What was indexed, by kind, and what of it cannot be shown on this node.
+    pub data: DataView,
     /// Objects by collection, as indexed.
     pub indexed: BTreeMap<String, u64>,
     /// The published backup.
@@ -29,6 +32,14 @@ pub struct Report {
     pub canaries: Checked,
     /// Objects compared by id, with their vectors, against a file written before the kill.
     pub objects_by_id: Checked,
+    /// Named vectors among them.
+    pub named_vectors: Checked,
+    /// References among them.
+    pub references: Checked,
+    /// The activity status of each tenant on the replacement, by `collection/tenant`.
+    pub tenants: BTreeMap<String, String>,
+    /// Collections whose every shard says on the replacement that its vectors are compressed.
+    pub compressed: Vec<String>,
     /// The node before and after.
     pub nodes: Vec<NodeView>,
     /// What proves that the data came out of the backup.
@@ -44,12 +55,27 @@ pub struct Report {
 /// Which Weaviate.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Weaviate {
-    /// `embedded` (the test double) or the path of a binary.
+    /// `embedded` (the test double, also where its path was given), `docker` (an image) or `binary` (any other server).
     pub kind: String,
+    /// The name of the binary's file, or the image.
+    pub name: String,
     /// What it says of itself.
     pub version: String,
-    /// The source revision that it says it was built from.
+    /// The source revision that it says it was built from; `unknown` where it says none.
     pub git_hash: String,
+    /// The SHA-256 of the binary; `None` for an image.
+    pub binary_sha256: Option<String>,
+}
+
+/// What was indexed.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DataView {
+    /// `plain` or `rich`.
+    pub profile: String,
+    /// Dimensions of each vector; a second named one has a quarter.
+    pub dimensions: usize,
+    /// What this node could not show, and why.
+    pub not_shown: Vec<String>,
 }
 
 /// The published backup.
@@ -92,6 +118,14 @@ pub struct Checked {
     pub checked: u64,
     /// Not as before.
     pub failed: u64,
+}
+
+impl Checked {
+    /// Adds what was checked together.
+    pub(crate) fn add(&mut self, checked: u64, same: bool) {
+        self.checked += checked;
+        self.failed += if same { 0 } else { checked };
+    }
 }
 
 /// A node.
@@ -171,6 +205,31 @@ pub struct Witnessed {
     pub restore_ended: i64,
 }
 
+/// The report as it is written: paths below the stack's directory are relative to it, and no other path of this machine
+/// is named.
+///
+/// # Errors
+/// When the report is no JSON.
+pub fn written(report: &Report, stack: &Path, workspace: &Path) -> serde_json::Result<Value> {
+    let mut value = serde_json::to_value(report)?;
+    let hidden = [(format!("{}/", stack.display()), ""), (workspace.display().to_string(), "<workspace>")];
+    mask(&mut value, &hidden);
+    Ok(value)
+}
+
+fn mask(value: &mut Value, hidden: &[(String, &str)]) {
+    match value {
+        Value::String(text) => {
+            for (path, shown) in hidden {
+                *text = text.replace(path, shown);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, hidden)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| mask(field, hidden)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// Splits a recovery into its parts: what the harness witnessed, and what the closed run noted.
 pub fn recovery(seen: &Witnessed, closed: &ClosedRestore) -> Recovery {
     let at = |step: StepName| closed.run.at(step).map_or(seen.killed, |t| t.as_millisecond());
@@ -202,6 +261,17 @@ mod tests {
     use lifeboat_domain::Timestamp;
     use lifeboat_domain::ids::{Generation, InstanceId};
     use lifeboat_domain::restore::run::{OpenRestore, Phase};
+
+    #[test]
+    fn a_written_report_names_no_path_of_this_machine() {
+        let mut report = Report::default();
+        report.nodes.push(NodeView { instance: "i".into(), pid: 1, data_path: "/w/target/s/7/data".into() });
+        report.failures.push("cannot read /w/tests".into());
+        let value = written(&report, Path::new("/w/target/s/7"), Path::new("/w")).unwrap();
+        assert_eq!(value["nodes"][0]["data_path"], "data");
+        assert_eq!(value["failures"][0], "cannot read <workspace>/tests");
+        assert!(!value.to_string().contains("/w/"));
+    }
 
     #[test]
     fn the_parts_of_the_control_plane_sum_to_what_the_total_leaves_over() {

@@ -116,4 +116,7 @@ impl Audience for Show {
     fn done(&self, result: &str) {
         self.close(result);
     }
+    fn aside(&self, text: &str) {
+        self.say(&format!("    {text}"));
+    }
 }

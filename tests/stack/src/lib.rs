@@ -33,6 +33,15 @@ pub const REGION: &str = "us-east-1";
 /// The account everything is in.
 pub const ACCOUNT: &str = "000000000000";
 
+/// The python of an environment with exactly the packages of a requirements file that pins them with hashes, made if it
+/// is not there yet.
+///
+/// # Errors
+/// What is missing on this machine, or which package could not be installed.
+pub fn python_with(requirements: &str) -> anyhow::Result<std::path::PathBuf> {
+    provision::environment(requirements, &|_| ())
+}
+
 /// The workspace's root directory.
 #[must_use]
 pub fn workspace_root() -> std::path::PathBuf {

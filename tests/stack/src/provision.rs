@@ -1,4 +1,4 @@
-//! The pinned Python environment: made once per content of `requirements.txt`, under `target/`.
+//! Pinned Python environments: each made once per content of its requirements, under `target/`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,11 +10,17 @@ use sha2::{Digest, Sha256};
 
 const REQUIREMENTS: &str = include_str!("../requirements.txt");
 
-/// The environment's python, provisioned if it is not there yet. Safe to call from several processes at a time.
+/// The emulator's python, provisioned if it is not there yet.
 pub(crate) fn python(show: &dyn Fn(&str)) -> Result<PathBuf> {
+    environment(REQUIREMENTS, show).context("the emulator's Python environment")
+}
+
+/// The python of an environment with exactly these packages, provisioned if it is not there yet. Safe to call from several
+/// processes at a time.
+pub(crate) fn environment(requirements: &str, show: &dyn Fn(&str)) -> Result<PathBuf> {
     let target = crate::target_dir();
     std::fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
-    let digest = Sha256::digest(REQUIREMENTS.as_bytes());
+    let digest = Sha256::digest(requirements.as_bytes());
     let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     let venv = target.join(format!("lifeboat-venv-{short}"));
     let (python, complete) = (venv.join("bin/python3"), venv.join("complete"));
@@ -32,8 +38,8 @@ pub(crate) fn python(show: &dyn Fn(&str)) -> Result<PathBuf> {
     }
     let host = host_python()?;
     run(Command::new(&host).args(["-m", "venv"]).arg(&venv), show)?;
-    let requirements = venv.join("requirements.txt");
-    std::fs::write(&requirements, REQUIREMENTS).context("cannot write requirements.txt")?;
+    let file = venv.join("requirements.txt");
+    std::fs::write(&file, requirements).context("cannot write requirements.txt")?;
     run(
         Command::new(&python)
             .args([
@@ -45,10 +51,10 @@ pub(crate) fn python(show: &dyn Fn(&str)) -> Result<PathBuf> {
                 "--disable-pip-version-check",
                 "-r",
             ])
-            .arg(&requirements),
+            .arg(&file),
         show,
     )
-    .context("the emulator's packages could not be installed (is a Python package index reachable?)")?;
+    .context("its packages could not be installed (is a Python package index reachable?)")?;
     std::fs::write(&complete, "").context("cannot mark the Python environment as complete")?;
     Ok(python)
 }

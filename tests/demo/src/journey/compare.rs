@@ -1,13 +1,17 @@
 //! What was written down before the kill, and what came back.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, bail};
 use lifeboat_domain::expectations::{AfterObservation, ObservedAfter};
 use lifeboat_domain::ids::BackupId;
 use lifeboat_domain::keys::Key;
 use lifeboat_domain::restore::run::{ClosedRestore, StepName};
 
-use super::{Audience, Journey, proof};
-use crate::corpus::{COLLECTIONS, Corpus, Document};
+use super::{Audience, Journey, Plan, proof};
+use crate::client::Stored;
+use crate::collections::{Collection, Data, OFFLOADED_TENANT};
+use crate::corpus::{Corpus, Document};
 use crate::report::Checked;
 
 /// Objects compared by id, with their vectors.
@@ -40,7 +44,7 @@ impl Journey {
         if self.report.restored != self.report.indexed {
             failures.push(format!("{:?} was indexed, {:?} came back", self.report.indexed, self.report.restored));
         }
-        for collection in &COLLECTIONS {
+        for collection in self.plan.data.collections() {
             for (tenant, active) in collection.tenants {
                 let place = format!("{}/{tenant}", collection.name);
                 let wanted = if *active { "ACTIVE" } else { "INACTIVE" };
@@ -49,25 +53,47 @@ impl Journey {
                 }
             }
         }
-        let mut compared = Checked::default();
-        for kept in &before {
-            compared.checked += 1;
-            let found = self.client.object(&kept.document(&self.plan.corpus)).await?;
-            if found != Some((kept.properties.clone(), kept.vector.clone())) {
-                compared.failed += 1;
-                failures.push(format!("object {} of {} is not as before", kept.n, kept.collection));
+        if self.plan.data == Data::Rich && self.report.data.not_shown.is_empty() {
+            let found = statuses.get(&format!("Note/{OFFLOADED_TENANT}"));
+            if found.map(String::as_str) != Some("OFFLOADED") {
+                failures.push(format!("tenant Note/{OFFLOADED_TENANT} is {found:?}, not OFFLOADED"));
             }
         }
-        self.report.objects_by_id = compared;
+        self.report.tenants = statuses;
+        let compressed = self.client.compressed().await?;
+        for collection in self.plan.data.collections().iter().filter(|c| c.compressed()) {
+            match compressed.get(collection.name) {
+                Some(true) => self.report.compressed.push(collection.name.to_owned()),
+                other => self.report.failures.push(format!("{} is not compressed: {other:?}", collection.name)),
+            }
+        }
+        let (mut compared, mut named, mut references) = (Checked::default(), Checked::default(), Checked::default());
+        for kept in &before {
+            let found = self.client.stored(&kept.document(&self.plan)?).await?;
+            compared.add(1, found.as_ref() == Some(&kept.stored));
+            let found = found.as_ref();
+            named.add(kept.stored.named.len() as u64, found.is_some_and(|f| f.named == kept.stored.named));
+            if let Some(beacons) = kept.stored.properties["of_article"].as_array() {
+                let now = found.map(|f| &f.properties["of_article"]);
+                references.add(beacons.len() as u64, now.and_then(|n| n.as_array()) == Some(beacons));
+            }
+            if found != Some(&kept.stored) {
+                let what = format!("object {} of {} is not as before", kept.n, kept.collection);
+                self.report.failures.push(what);
+            }
+        }
+        (self.report.objects_by_id, self.report.named_vectors, self.report.references) = (compared, named, references);
         self.report.canaries = self.canaries(id, closed).await?;
         self.prove(id, closed).await?;
         self.report.ok = self.report.failures.is_empty();
         let canaries = self.report.canaries;
         audience.done(&format!(
-            "{} objects counted, {} canaries and {} objects with vectors compared, {} differences",
+            "{} objects counted; {} canaries, {} objects with their vectors ({} named) and {} references compared; {} differences",
             self.report.restored.values().sum::<u64>(),
             canaries.checked,
             compared.checked,
+            named.checked,
+            references.checked,
             self.report.failures.len()
         ));
         Ok(())
@@ -116,37 +142,51 @@ impl Journey {
 
     /// Every object of the sample as it is now.
     pub(super) async fn sample(&self) -> anyhow::Result<Vec<Kept>> {
-        let corpus = self.plan.corpus;
         let mut kept = Vec::new();
-        for collection in &COLLECTIONS {
-            let count = corpus.count(collection);
-            let wanted = (COMPARED * collection.share / 10).min(count);
-            for i in 0..wanted {
-                let n = i * count / wanted;
-                let document = corpus.document(collection, n);
-                let active = collection.tenants.iter().all(|(t, active)| document.tenant != Some(t) || *active);
-                if !active {
-                    // An INACTIVE tenant is not read; its neighbour in an ACTIVE one stands in.
-                    let next = corpus.document(collection, n + 1);
-                    if n + 1 < count && next.tenant != document.tenant {
-                        kept.push(self.kept(collection.name, n + 1, &next).await?);
-                    }
-                    continue;
+        for collection in self.plan.data.collections() {
+            for n in sampled(&self.plan.corpus, collection) {
+                let document = self.plan.corpus.document(collection, n);
+                let stored = self.client.stored(&document).await?;
+                let stored = stored.with_context(|| format!("object {n} of {} is not there", collection.name))?;
+                if !is_as_indexed(&stored, &document) {
+                    bail!("object {n} of {} is not what was indexed: {stored:?}", collection.name);
                 }
-                kept.push(self.kept(collection.name, n, &document).await?);
+                kept.push(Kept { collection: collection.name.to_owned(), n, stored });
             }
         }
         Ok(kept)
     }
+}
 
-    async fn kept(&self, collection: &str, n: u64, document: &Document) -> anyhow::Result<Kept> {
-        let found = self.client.object(document).await?;
-        let (properties, vector) = found.with_context(|| format!("object {n} of {collection} is not there"))?;
-        if vector != document.vector {
-            bail!("object {n} of {collection} has another vector than was indexed");
-        }
-        Ok(Kept { collection: collection.to_owned(), n, properties, vector })
+/// The objects of a collection that are compared, spread over it and over its tenants in turn; an INACTIVE tenant is not
+/// read.
+fn sampled(corpus: &Corpus, collection: &Collection) -> BTreeSet<u64> {
+    let count = corpus.count(collection);
+    let wanted = (COMPARED * collection.share / 10).min(count);
+    let stride = (collection.tenants.len() as u64).max(1);
+    let awake: Vec<u64> =
+        (0..stride.min(count)).filter(|n| collection.is_awake(corpus.document(collection, *n).tenant)).collect();
+    let mut sample = BTreeSet::new();
+    for (i, of_tenant) in (0..wanted).zip(awake.iter().cycle()) {
+        let at = i * count / wanted;
+        let from = at - at % stride + of_tenant;
+        let rounds = count / stride + 1;
+        let places = (0..rounds).map(|round| (from + round * stride) % (rounds * stride));
+        sample.extend(places.filter(|n| *n < count).find(|n| !sample.contains(n)));
     }
+    sample
+}
+
+/// Whether a stored object is what was sent: links beside references are the server's own.
+fn is_as_indexed(stored: &Stored, document: &Document) -> bool {
+    let mut properties = stored.properties.clone();
+    for reference in properties["of_article"].as_array_mut().into_iter().flatten() {
+        reference.as_object_mut().map(|fields| fields.remove("href"));
+    }
+    if properties["of_article"].is_null() {
+        properties.as_object_mut().map(|fields| fields.remove("of_article"));
+    }
+    properties == document.properties && stored.vector == document.vector && stored.named == document.named
 }
 
 /// An object as it was before the kill.
@@ -154,13 +194,36 @@ impl Journey {
 pub(super) struct Kept {
     collection: String,
     n: u64,
-    properties: serde_json::Value,
-    vector: Vec<f32>,
+    stored: Stored,
 }
 
 impl Kept {
-    fn document(&self, corpus: &Corpus) -> Document {
-        let collection = COLLECTIONS.iter().find(|c| c.name == self.collection).unwrap_or(&COLLECTIONS[0]);
-        corpus.document(collection, self.n)
+    fn document(&self, plan: &Plan) -> anyhow::Result<Document> {
+        let collection = plan.data.collections().iter().find(|c| c.name == self.collection);
+        Ok(plan.corpus.document(collection.with_context(|| self.collection.clone())?, self.n))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_hundred_different_objects_of_every_tenant_that_is_awake_are_compared() {
+        for objects in [1_000, 2_000, 20_000, 200_000] {
+            let corpus = Corpus { objects, dimensions: 1 };
+            for data in [Data::Plain, Data::Rich] {
+                let mut all = 0;
+                for collection in data.collections() {
+                    let sample = sampled(&corpus, collection);
+                    let tenants: BTreeSet<_> =
+                        sample.iter().filter_map(|n| corpus.document(collection, *n).tenant).collect();
+                    let awake = collection.tenants.iter().filter(|(_, active)| *active);
+                    assert_eq!(tenants, awake.map(|(name, _)| *name).collect(), "{data:?} {objects}");
+                    all += sample.len();
+                }
+                assert_eq!(all, 500, "{data:?} {objects}");
+            }
+        }
     }
 }

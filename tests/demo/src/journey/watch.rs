@@ -79,6 +79,18 @@ impl Reader {
         Ok(page.contents().iter().filter_map(|o| o.key().map(str::to_owned)).collect())
     }
 
+    /// The instances whose runs of drive-restore are closed.
+    pub async fn restored_instances(&self) -> anyhow::Result<Vec<String>> {
+        let keys = self.keys("runs/drive-restore/done/").await?;
+        Ok(keys
+            .iter()
+            .filter_map(|key| match Key::parse(key) {
+                Some(Key::DoneRun(Function::DriveRestore, _, instance)) => Some(instance),
+                _ => None,
+            })
+            .collect())
+    }
+
     /// The closed restore of an instance, or `None`.
     pub async fn closed_restore(&self, instance: &str) -> anyhow::Result<Option<ClosedRestore>> {
         for key in self.keys("runs/drive-restore/done/").await? {
