@@ -27,10 +27,10 @@ mod leaving;
 mod leftover;
 mod requests;
 mod restoring;
-mod watch;
-mod world;
 #[cfg(test)]
 mod tests;
+mod watch;
+mod world;
 
 pub(crate) use gate::address_state;
 pub use world::{Ports, World};
@@ -290,7 +290,9 @@ async fn bring_up<P: Ports>(
     seen: &mut Seen,
     open: OpenRestore,
 ) -> Result<Turn<Outcome>, Error> {
-    if matches!(open.phase, Phase::Owning | Phase::Probing) && gate::continue_if_late(ports, policy, seen, &open).await? {
+    if matches!(open.phase, Phase::Owning | Phase::Probing)
+        && gate::continue_if_late(ports, policy, seen, &open).await?
+    {
         return Ok(Turn::Again);
     }
     match open.phase {

@@ -193,7 +193,8 @@ mod tests {
             data_as_of: Timestamp::from_second(hour * 3600).unwrap(),
             published,
         };
-        let all = [known("old", 1, 9, true), known("held", 2, 8, false), known("a", 2, 1, true), known("b", 2, 2, true)];
+        let all =
+            [known("old", 1, 9, true), known("held", 2, 8, false), known("a", 2, 1, true), known("b", 2, 2, true)];
         let taken = |gone: &[&str]| newest(&all, &passed(gone)).map(|k| k.backup_id.to_string());
         assert_eq!(taken(&[]).as_deref(), Some("b"));
         assert_eq!(taken(&["b"]).as_deref(), Some("a"));

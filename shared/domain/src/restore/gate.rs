@@ -71,9 +71,7 @@ pub fn may_open(at: AtGate<'_>) -> Gate {
         Some(pointer) if at.time_left => Gate::ChooseAgain { pointer: pointer.backup_id.clone() },
         // An empty node never stands before a backup.
         Some(pointer) if restored.is_none() => moved(pointer.sequence),
-        Some(pointer) => {
-            Gate::OpenWithLoss(Loss { backup_id: pointer.backup_id.clone(), sequence: pointer.sequence })
-        }
+        Some(pointer) => Gate::OpenWithLoss(Loss { backup_id: pointer.backup_id.clone(), sequence: pointer.sequence }),
     }
 }
 
@@ -117,9 +115,9 @@ pub fn address(state: &AddressState, instance: &InstanceId, reader_group: &str, 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::run::Rung;
     use super::super::tests::pointer;
+    use super::*;
     use crate::ids::Generation;
     use crate::ownership::Origin;
 

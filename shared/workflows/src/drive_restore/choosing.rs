@@ -45,9 +45,7 @@ pub(super) async fn choose<P: Ports>(
             let Some(which) = pointer.as_ref() else { return Ok(Turn::Again) };
             take(ports, seen, open, Which::Pointer(which), pointer.as_ref(), Rung::Pointer).await
         }
-        Candidate::Previous(id) => {
-            take(ports, seen, open, Which::Backup(&id), pointer.as_ref(), Rung::Previous).await
-        }
+        Candidate::Previous(id) => take(ports, seen, open, Which::Backup(&id), pointer.as_ref(), Rung::Previous).await,
         Candidate::Newest => match fallback::newest_usable(ports.bucket(), &open.passed_over).await? {
             Some(id) => take(ports, seen, open, Which::Backup(&id), pointer.as_ref(), Rung::Newest).await,
             None => exhausted(ports, seen, open, "no other published backup can be restored").await,

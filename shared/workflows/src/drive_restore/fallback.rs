@@ -18,10 +18,7 @@ use crate::store::{self, StoreError};
 
 /// The backup to try next, if there is one. A manifest that cannot be understood is passed by, loudly: it may not keep a
 /// sound one from being restored.
-pub(super) async fn newest_usable(
-    bucket: &impl Bucket,
-    passed_over: &[PassedOver],
-) -> Result<Option<BackupId>, Error> {
+pub(super) async fn newest_usable(bucket: &impl Bucket, passed_over: &[PassedOver]) -> Result<Option<BackupId>, Error> {
     let mut named: BTreeMap<BackupId, (bool, Standing)> = BTreeMap::new();
     let mut after: Option<String> = None;
     loop {

@@ -9,7 +9,9 @@ use lifeboat_domain::keys::{Key, marker_dataset};
 use lifeboat_domain::ownership::{Origin, Ownership};
 use lifeboat_domain::pointer::Pointer;
 use lifeboat_domain::restore::Waiting;
-use lifeboat_domain::restore::gate::{AddressState, AddressStep, AtGate, Gate, address as where_to, continue_early, may_open};
+use lifeboat_domain::restore::gate::{
+    AddressState, AddressStep, AtGate, Gate, address as where_to, continue_early, may_open,
+};
 use lifeboat_domain::restore::run::{AddressMove, AddressWatch, Choice, OpenRestore, Phase, Ready, StepName};
 use serde::Deserialize;
 

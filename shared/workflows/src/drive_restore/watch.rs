@@ -51,7 +51,9 @@ pub(super) async fn address<P: Ports>(ports: &P, policy: &Policy, seen: &mut See
             };
             match where_to(&state, &owner, &policy.reader_group, &policy.writer_group) {
                 AddressStep::Here => note(ports, seen, None).await,
-                AddressStep::Move { .. } if writers_are_somebodys_business(ports).await? => note(ports, seen, None).await,
+                AddressStep::Move { .. } if writers_are_somebodys_business(ports).await? => {
+                    note(ports, seen, None).await
+                }
                 AddressStep::Move { expected } => repair(ports, seen, &owner, expected.as_deref()).await,
             }
         }
@@ -80,11 +82,7 @@ async fn writers_are_somebodys_business<P: Ports>(ports: &P) -> Result<bool, Err
     Ok(run.is_some_and(|run| run.value.writers.is_some()))
 }
 
-async fn note<P: Ports>(
-    ports: &P,
-    seen: &mut Seen,
-    execution: Option<AddressMove>,
-) -> Result<Turn<Outcome>, Error> {
+async fn note<P: Ports>(ports: &P, seen: &mut Seen, execution: Option<AddressMove>) -> Result<Turn<Outcome>, Error> {
     let done = execution.is_none();
     seen.run.address_watch = Some(AddressWatch { at: Some(seen.now), execution });
     save(ports, seen).await?;

@@ -53,7 +53,9 @@ pub struct World<B, M, G, H, A, N, C> {
     pub clock: C,
 }
 
-impl<B: Bucket + Deletes, M: Bucket, G: Group, H: Hosts, A: Addresses, N: Nodes, C: Clock> Ports for World<B, M, G, H, A, N, C> {
+impl<B: Bucket + Deletes, M: Bucket, G: Group, H: Hosts, A: Addresses, N: Nodes, C: Clock> Ports
+    for World<B, M, G, H, A, N, C>
+{
     type Bucket = B;
     type Markers = M;
     type Group = G;

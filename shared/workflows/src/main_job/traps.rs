@@ -139,7 +139,10 @@ async fn queues_are_waited_for_after_success_and_not_for_ever() {
     world.set(|s| s.node.faults.shards_not_ready = 2);
     world.kill(&first);
     reached(&world, Phase::Proving).await;
-    world.advance(Duration::from_secs(4 * 3600));
+    for _ in 0..6 {
+        all(&world).invoke(Function::DriveRestore, &Hint::Tick).await;
+        world.advance(Duration::from_secs(3600));
+    }
     let why = refusal(&world).await;
     assert!(why.contains("2 shards are not ready"), "{why}");
 }
@@ -176,14 +179,16 @@ async fn a_host_whose_agent_never_comes_keeps_its_heartbeat_and_then_fails_by_na
 }
 
 #[tokio::test]
-async fn a_command_whose_reply_is_lost_is_found_by_its_name_and_not_sent_again() {
+async fn a_command_whose_reply_is_lost_is_found_by_its_name_and_obeyed_once() {
     let (world, first, _, _) = protected().await;
     world.kill(&first);
     world.fail_next(Call::Send, "-prepare-1", Failure::ReplyLost);
     let second = serving(&world, 2).await;
+    // The SDK may have sent it more than once before the reply was lost; the host obeys the name once.
     let name = format!("{second}-prepare-1");
-    assert_eq!(world.count_on(Call::Send, &name), 1, "{:?}", world.calls());
     assert!(world.count_on(Call::Find, &name) >= 2);
+    let obeyed = world.effects().iter().filter(|e| e.to_string().contains(&format!("job {name} obeyed"))).count();
+    assert_eq!((obeyed, world.count_on(Call::Send, &format!("{second}-prepare-2"))), (1, 0));
 }
 
 #[tokio::test]
