@@ -176,10 +176,10 @@ async fn request(
     let Some(found) = store::read::<Request>(bucket, &Key::Request(FUNCTION, id.to_owned())).await? else {
         return Ok(Err(format!("request {id} is gone")));
     };
-    Ok(match found.value.action {
-        Action::Prune => Ok(found.value),
-        other => Err(format!("request {id} asks {} to act", other.function().name())),
-    })
+    if found.value.action == Action::Prune {
+        return Ok(Ok(found.value));
+    }
+    Ok(Err(format!("request {id} asks {} to act", found.value.action.function().name())))
 }
 
 /// Opens a run, and reads it back for S3's date of it. A lost race gives what is there now.

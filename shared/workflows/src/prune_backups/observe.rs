@@ -40,19 +40,19 @@ pub(super) async fn observe(bucket: &impl Bucket) -> Result<Seen, PruneError> {
     let mut named: BTreeMap<BackupId, Named> = BTreeMap::new();
     for listed in list(bucket, "manifests/").await? {
         let Some(key) = Key::parse(&listed.key) else { continue };
-        let (id, what) = match &key {
-            Key::Manifest(id) => (id, Some(true)),
-            Key::Expectations(id) => (id, Some(false)),
-            Key::Evidence(id, ..) | Key::Catalogue(id) | Key::Sums(id) | Key::ObservedAfter(id) => (id, None),
-            _ => continue,
+        let (Key::Manifest(id)
+        | Key::Expectations(id)
+        | Key::ObservedAfter(id)
+        | Key::Catalogue(id)
+        | Key::Sums(id)
+        | Key::Evidence(id, ..)) = &key
+        else {
+            continue;
         };
         let entry = named.entry(id.clone()).or_default();
         entry.standing.take(&key);
-        match what {
-            Some(true) => entry.manifest = true,
-            Some(false) => entry.ours = true,
-            None => {}
-        }
+        entry.manifest |= matches!(key, Key::Manifest(_));
+        entry.ours |= matches!(key, Key::Expectations(_));
     }
     let data = data(bucket).await?;
     for id in data.keys() {
