@@ -2,7 +2,6 @@
 
 mod compare;
 mod proof;
-mod watch;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use lifeboat_domain::pointer::Pointer;
 use lifeboat_domain::restore::run::{ClosedRestore, StepName};
 use lifeboat_stack::{Instance, Node, Progress, Stack, StackOptions};
 
+use crate::bucket::Reader;
 use crate::client::Client;
 use crate::corpus::{Corpus, Data};
 use crate::report::{Backup, DataView, Moment, NodeView, PointerView, Report, Sabotaged, Witnessed, recovery};
@@ -76,7 +76,7 @@ pub struct Journey {
     stack: Stack,
     plan: Plan,
     client: Client,
-    s3: watch::Reader,
+    s3: Reader,
     access_log: PathBuf,
     began: Timestamp,
     report: Report,
@@ -117,7 +117,7 @@ impl Journey {
         let key = options.secrets.get(INDEXER_KEY).cloned().context("the stack has no indexer key")?;
         let stack = Stack::start(options, audience).await?;
         let client = Client::new(stack.fixed_address(), &key)?.of(plan.data);
-        let s3 = watch::Reader::new(&stack).await?;
+        let s3 = Reader::new(&stack).await?;
         let mut journey = Self { stack, plan, client, s3, access_log, began, report: Report::default() };
         audience.step("First node: starts empty, with proof and permission");
         let node = journey.serving(None).await?;
@@ -163,7 +163,7 @@ impl Journey {
     }
 
     /// The bucket's documents.
-    pub fn documents(&self) -> &watch::Reader {
+    pub fn documents(&self) -> &Reader {
         &self.s3
     }
 
@@ -202,7 +202,7 @@ impl Journey {
     pub async fn protect(&mut self, audience: &dyn Audience) -> anyhow::Result<BackupId> {
         audience.step("Drop _SUCCESS: back up, verify, flip");
         let before = self.s3.document::<Pointer>(&Key::Pointer).await?.map_or(0, |p| p.sequence.0);
-        self.s3.put("indexing/demo/_SUCCESS", b"").await?;
+        self.s3.put("indexing/demo/_SUCCESS", Vec::new()).await?;
         self.note("marker_dropped");
         let pointer = self
             .stack
@@ -254,7 +254,7 @@ impl Journey {
                 let mut bytes = self.s3.bytes(&chunk.key).await?.context("the chunk is gone")?;
                 let at = bytes.len() / 2;
                 bytes[at] ^= 1;
-                self.s3.put(&chunk.key, &bytes).await?;
+                self.s3.put(&chunk.key, bytes).await?;
             }
             Sabotage::Delete => self.s3.delete(&chunk.key).await?,
         }

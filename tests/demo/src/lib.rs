@@ -1,5 +1,6 @@
 //! The main job, end to end on one machine, as `cargo demo` shows it and as the scenarios use it.
 
+pub mod bucket;
 pub mod client;
 pub mod collections;
 pub mod corpus;

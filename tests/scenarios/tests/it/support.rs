@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use aws_sdk_s3::Client as S3;
+use lifeboat_demo::bucket::Reader;
 use lifeboat_demo::client::Client;
 use lifeboat_demo::corpus::Corpus;
-use lifeboat_domain::document::{Document, decode, encode};
+use lifeboat_domain::document::{Document, encode};
 use lifeboat_domain::ids::BackupId;
 use lifeboat_domain::keys::{Function, Key};
 use lifeboat_domain::ownership::Ownership;
@@ -69,8 +69,7 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
     /// The first node.
     pub(crate) first: Instance,
-    s3: S3,
-    bucket: String,
+    s3: Reader,
     node_files: PathBuf,
     _seat: SemaphorePermit<'static>,
 }
@@ -115,12 +114,11 @@ impl Cluster {
         std::fs::write(node_files.join("knobs"), setup.node.join("\n"))?;
         let stack = Stack::start(options, &Silent).await?;
         let client = Client::new(stack.fixed_address(), &key)?;
-        let s3 = S3::new(&stack.sdk_config().await);
-        let bucket = stack.output("BucketName")?.to_owned();
+        let s3 = Reader::new(&stack).await?;
         let pending = stack
             .wait_for("a first instance", PATIENCE, || async { Ok(stack.instances().await?.into_iter().next()) })
             .await?;
-        Ok(Self { stack, client, first: pending, s3, bucket, node_files, _seat: seat })
+        Ok(Self { stack, client, first: pending, s3, node_files, _seat: seat })
     }
 
     /// Sets the node double's knobs for every node that starts from now on.
@@ -144,50 +142,27 @@ impl Cluster {
     // ---- the bucket ----------------------------------------------------------------------------------------------------------
 
     pub(crate) fn bucket(&self) -> &str {
-        &self.bucket
+        self.s3.bucket()
     }
 
     pub(crate) async fn bytes(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        match self.s3.get_object().bucket(&self.bucket).key(key).send().await {
-            Ok(object) => Ok(Some(object.body.collect().await?.to_vec())),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("reading {key}")),
-        }
+        self.s3.bytes(key).await
     }
 
     pub(crate) async fn document<T: Document>(&self, key: &Key) -> Result<Option<T>> {
-        let key = key.to_string();
-        self.bytes(&key).await?.map(|bytes| Ok(decode(&key, &bytes)?)).transpose()
+        self.s3.document(key).await
     }
 
     pub(crate) async fn put(&self, key: &str, body: impl Into<Vec<u8>>) -> Result<()> {
-        let body = body.into().into();
-        self.s3
-            .put_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .body(body)
-            .send()
-            .await
-            .with_context(|| format!("writing {key}"))?;
-        Ok(())
+        self.s3.put(key, body).await
     }
 
     pub(crate) async fn delete(&self, key: &str) -> Result<()> {
-        self.s3
-            .delete_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .send()
-            .await
-            .with_context(|| format!("deleting {key}"))?;
-        Ok(())
+        self.s3.delete(key).await
     }
 
-    /// Keys below a prefix, at most 1,000.
     pub(crate) async fn keys(&self, prefix: &str) -> Result<Vec<String>> {
-        let page = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix).send().await?;
-        Ok(page.contents().iter().filter_map(|o| o.key().map(str::to_owned)).collect())
+        self.s3.keys(prefix).await
     }
 
     pub(crate) async fn pointer(&self) -> Result<Option<Pointer>> {
@@ -231,10 +206,8 @@ impl Cluster {
 
     /// What must not change by itself: every key with its ETag but the logs of work, and who is in the group.
     pub(crate) async fn state(&self) -> Result<Vec<String>> {
-        let page = self.s3.list_objects_v2().bucket(&self.bucket).send().await?;
-        let objects = page.contents().iter();
         let mut state: Vec<String> =
-            objects.map(|o| format!("{} {}", o.key().unwrap_or_default(), o.e_tag().unwrap_or_default())).collect();
+            self.s3.etags().await?.into_iter().map(|(key, etag)| format!("{key} {etag}")).collect();
         state.extend(self.stack.instances().await?.iter().map(|i| format!("{} {:?}", i.instance, i.lifecycle)));
         Ok(state)
     }
@@ -292,8 +265,8 @@ impl Cluster {
         json!({
             "version": "0", "id": "1f3b1f9e-0000-4000-8000-000000000001", "source": "aws.s3", "detail-type": "Object Created",
             "account": lifeboat_stack::ACCOUNT, "region": lifeboat_stack::REGION, "time": "2026-11-20T03:00:00Z",
-            "resources": [format!("arn:aws:s3:::{}", self.bucket)],
-            "detail": {"version": "0", "bucket": {"name": self.bucket}, "object": {"key": key, "size": 1}, "reason": "PutObject"},
+            "resources": [format!("arn:aws:s3:::{}", self.bucket())],
+            "detail": {"version": "0", "bucket": {"name": self.bucket()}, "object": {"key": key, "size": 1}, "reason": "PutObject"},
         })
     }
 

@@ -15,7 +15,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) async fn new(stack: &Stack) -> anyhow::Result<Self> {
+    /// A reader of the bucket that the stack's template made.
+    ///
+    /// # Errors
+    /// When the template has no such output.
+    pub async fn new(stack: &Stack) -> anyhow::Result<Self> {
         Ok(Self { s3: Client::new(&stack.sdk_config().await), bucket: stack.output("BucketName")?.to_owned() })
     }
 
@@ -41,8 +45,8 @@ impl Reader {
     }
 
     /// Writes an object, whatever is there.
-    pub async fn put(&self, key: &str, body: &[u8]) -> anyhow::Result<()> {
-        let body = body.to_vec().into();
+    pub async fn put(&self, key: &str, body: impl Into<Vec<u8>>) -> anyhow::Result<()> {
+        let body = body.into().into();
         self.s3
             .put_object()
             .bucket(&self.bucket)
@@ -68,7 +72,8 @@ impl Reader {
 
     /// Destroys one version of an object, as only break-glass may.
     pub async fn destroy(&self, key: &str, version_id: Option<&str>) -> anyhow::Result<()> {
-        let request = self.s3.delete_object().bucket(&self.bucket).key(key).set_version_id(version_id.map(str::to_owned));
+        let request =
+            self.s3.delete_object().bucket(&self.bucket).key(key).set_version_id(version_id.map(str::to_owned));
         request.send().await.with_context(|| format!("destroying the verified version of {key}"))?;
         Ok(())
     }
@@ -89,6 +94,13 @@ impl Reader {
                 _ => None,
             })
             .collect())
+    }
+
+    /// Every key of its first 1,000 with its ETag.
+    pub async fn etags(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let page = self.s3.list_objects_v2().bucket(&self.bucket).send().await?;
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        Ok(page.contents().iter().map(|o| (text(o.key()), text(o.e_tag()))).collect())
     }
 
     /// The closed restore of an instance, or `None`.
