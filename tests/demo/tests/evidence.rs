@@ -1,7 +1,5 @@
 //! What `docs/evidence` holds: runs of real servers, each named by version, revision and the digest of its binary.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as expected")]
-
 use std::path::PathBuf;
 
 use lifeboat_demo::server::DOUBLES_GIT_HASH;
