@@ -292,7 +292,8 @@ impl FromVariables for VerifyChecksumsSettings {
             bucket: bucket(&mut r, BUCKET),
             etags: if r.yes_or_no(ETAGS_ARE_MD5, true) { EtagMeaning::Md5 } else { EtagMeaning::Opaque },
             limits: Limits {
-                rate_bytes_per_second: u64::from(r.number(VERIFY_RATE_MIB, "whole MiB from 1 to 1000", 50, 1..=1_000)) << 20,
+                rate_bytes_per_second: u64::from(r.number(VERIFY_RATE_MIB, "whole MiB from 1 to 1000", 50, 1..=1_000))
+                    << 20,
                 ..Limits::default()
             },
             fixity: fixity::Policy {

@@ -62,11 +62,7 @@ pub async fn t0(bucket: &impl Bucket, manifest: &Manifest, rows: &[CatalogueRow]
 ///
 /// # Errors
 /// As [`t0`].
-pub async fn t0_of(
-    bucket: &impl Bucket,
-    backup_id: &BackupId,
-    rows: &[CatalogueRow],
-) -> Result<T0Outcome, StoreError> {
+pub async fn t0_of(bucket: &impl Bucket, backup_id: &BackupId, rows: &[CatalogueRow]) -> Result<T0Outcome, StoreError> {
     let (inventory, pages) = inventory(bucket, backup_id).await?;
     Ok(compare::compare(rows, &inventory, pages))
 }

@@ -12,8 +12,8 @@ pub mod invocation;
 mod main_job;
 pub mod ports;
 pub mod prune_backups;
-pub mod standing;
 pub mod reread;
+pub mod standing;
 pub mod store;
 #[cfg(any(test, feature = "twins"))]
 pub mod twins;

@@ -206,10 +206,8 @@ async fn closed(world: &World) -> Vec<ClosedRestore> {
 
 /// The reason of the first replacement that is abandoned.
 async fn refusal(world: &World) -> String {
-    tick_until(world, "an abandoned replacement", async || {
-        closed(world).await.into_iter().find_map(|c| c.run.refusal)
-    })
-    .await
+    tick_until(world, "an abandoned replacement", async || closed(world).await.into_iter().find_map(|c| c.run.refusal))
+        .await
 }
 
 /// The open restore, once it is in this phase or past it: drive-restore alone, a look at a time.

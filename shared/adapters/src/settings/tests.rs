@@ -39,7 +39,10 @@ fn a_complete_environment_gives_every_function_its_settings_with_the_defaults() 
     let prune = PruneBackupsSettings::from_map(&complete()).unwrap();
     assert_eq!(prune.retention, lifeboat_domain::retention::Policy::default());
     let verify = VerifyChecksumsSettings::from_map(&complete()).unwrap();
-    assert_eq!((verify.etags, verify.limits, verify.fixity), (EtagMeaning::Md5, Limits::default(), fixity::Policy::default()));
+    assert_eq!(
+        (verify.etags, verify.limits, verify.fixity),
+        (EtagMeaning::Md5, Limits::default(), fixity::Policy::default())
+    );
     assert!(FlipManifestSettings::from_map(&complete()).is_ok());
 }
 

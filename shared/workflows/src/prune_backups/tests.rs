@@ -105,7 +105,13 @@ async fn whatever_comes_to_need_a_backup_during_the_grace_keeps_it() {
         ("a restore that chose it", |world| {
             let manifest = pointer(world).unwrap().manifest;
             let mut open = OpenRestore::new("i-0b".parse_id(), None, world.now());
-            open.choice = Some(Choice::Backup { backup_id: id("a"), manifest, sequence: None, rung: Default::default(), path: None });
+            open.choice = Some(Choice::Backup {
+                backup_id: id("a"),
+                manifest,
+                sequence: None,
+                rung: Default::default(),
+                path: None,
+            });
             let run = RestoreRun { open: Some(open), ..RestoreRun::default() };
             put(world, &Key::CurrentRun(Function::DriveRestore), &run);
         }),

@@ -150,6 +150,17 @@ async fn a_backup_is_asked_for_with_its_classes_spelled_out() {
 }
 
 #[tokio::test]
+async fn a_healed_backup_is_restored_and_asked_after_under_its_own_path() {
+    let server = replaying(&["restore-accepted", "restore-status-FINALIZING"]).await;
+    let n = node(&server);
+    n.start_restore_at(&backup("nightly-1"), &["Article".to_owned()], Some("healed")).await.unwrap();
+    n.restore_status_at(&backup("nightly-1"), Some("healed")).await.unwrap();
+    let asked = server.asked();
+    assert_eq!(asked[0].json()["config"]["Path"], "healed");
+    assert_eq!(asked[1].line, "GET /v1/backups/s3/nightly-1/restore?path=healed");
+}
+
+#[tokio::test]
 async fn a_class_list_that_would_mean_every_class_is_never_sent() {
     let server = Server::replying([]).await;
     let n = node(&server);

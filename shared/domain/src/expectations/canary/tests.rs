@@ -95,7 +95,8 @@ fn neighbours_are_asked_for_by_a_name_only_where_the_definition_has_named_vector
     assert_eq!(asked(&named, &["other"]), []);
     assert_eq!(asked(&json!({"vectorConfig": {}}), &["default"]), by(None));
     assert_eq!(asked(&json!({}), &["title"]), []);
-    let near = |vector: Option<&str>| CanaryQuery::NearObject { ids: vec!["me".into()], vector: vector.map(str::to_owned) };
+    let near =
+        |vector: Option<&str>| CanaryQuery::NearObject { ids: vec!["me".into()], vector: vector.map(str::to_owned) };
     assert!(agrees("me", &near(Some("body")), &near(Some("body"))));
     assert!(!agrees("me", &near(Some("body")), &near(None)), "another question");
     let old: CanaryQuery = serde_json::from_value(json!({"kind": "near_object", "ids": ["me"]})).unwrap();

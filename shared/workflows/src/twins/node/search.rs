@@ -100,7 +100,11 @@ impl NodeModel {
         let definition = &self.class(what, &place.class)?.definition;
         let named = definition["vectorConfig"].as_object().map_or(0, serde_json::Map::len);
         if vector.is_none() && named > 1 {
-            return Err(refused(what, 422, "multiple vectorizers configuration found, please specify target vector name"));
+            return Err(refused(
+                what,
+                422,
+                "multiple vectorizers configuration found, please specify target vector name",
+            ));
         }
         let Some((name, origin)) = origin.into_iter().find(|(name, _)| vector.is_none_or(|v| v == name)) else {
             return Err(refused(what, 422, "object has no vector"));

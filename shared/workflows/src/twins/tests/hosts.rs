@@ -108,7 +108,9 @@ async fn a_failed_job_is_remembered_too_and_a_job_cut_short_gives_way_to_a_later
     assert_eq!(ended(&world, &instance, &hung).await, CommandState::Running);
     world.advance(secs(7200));
     let end = world.hosts().command(&instance, &hung).await.unwrap();
-    assert!(matches!(&end, CommandState::Failed { details, exit_code: Some(137), .. } if details == "ExecutionTimedOut"));
+    assert!(
+        matches!(&end, CommandState::Failed { details, exit_code: Some(137), .. } if details == "ExecutionTimedOut")
+    );
     let later = sent(&world, &instance, HostDocument::Prepare, "r-prepare-3").await;
     assert!(matches!(ended(&world, &instance, &later).await, CommandState::Succeeded { .. }));
     let late = sent(&world, &instance, HostDocument::Prepare, "r-prepare-2").await;
