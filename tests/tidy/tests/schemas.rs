@@ -109,7 +109,7 @@ fn schema_and_code_agree_on_what_is_required_and_of_which_type() {
         }
     }
     assert!(differ.is_empty(), "{differ:#?}");
-    println!("{asked} changed documents: {refused} refused, {} taken, by schema and code alike", asked - refused);
+    eprintln!("{asked} changed documents: {refused} refused, {} taken, by schema and code alike", asked - refused);
     assert!(asked > 2000 && refused > 1000, "{asked} {refused}");
 }
 
@@ -122,7 +122,7 @@ fn pointers(value: &Value) -> Vec<String> {
     let lists: Vec<Vec<String>> = match value {
         Value::Object(map) => map.iter().map(|(name, child)| below(name, child)).collect(),
         Value::Array(list) => list.iter().enumerate().map(|(n, child)| below(&n.to_string(), child)).collect(),
-        _ => Vec::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     };
     lists.concat()
 }

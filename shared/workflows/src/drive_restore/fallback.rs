@@ -24,10 +24,10 @@ pub(super) async fn newest_usable(bucket: &impl Bucket, passed_over: &[PassedOve
     loop {
         let page = bucket.list("manifests/", after.as_deref()).await?;
         for key in page.entries.iter().filter_map(|e| Key::parse(&e.key)) {
-            match &key {
-                Key::Manifest(id) => named.entry(id.clone()).or_default().0 = true,
-                Key::Evidence(id, ..) => named.entry(id.clone()).or_default().1.take(&key),
-                _ => {}
+            if let Key::Manifest(id) = &key {
+                named.entry(id.clone()).or_default().0 = true;
+            } else if let Key::Evidence(id, ..) = &key {
+                named.entry(id.clone()).or_default().1.take(&key);
             }
         }
         after = page.entries.last().map(|e| e.key.clone());

@@ -17,12 +17,11 @@ fn protected(name: &str, verified_at: i64, rows: &[CatalogueRow]) -> Protected {
     Protected { backup_id: id(name), verified_at: at(verified_at), size_bytes: rows.iter().map(|r| r.size_bytes).sum() }
 }
 
+/// When each object was read, and each slice with its bytes.
+type Readings = (BTreeMap<String, Vec<i64>>, Vec<(i64, u64)>);
+
 /// Reads slice after slice as the workflow does, looking every minute, and gives when each object was read.
-fn simulate(
-    backups: &BTreeMap<&str, Vec<CatalogueRow>>,
-    policy: Policy,
-    days: i64,
-) -> (BTreeMap<String, Vec<i64>>, Vec<(i64, u64)>) {
+fn simulate(backups: &BTreeMap<&str, Vec<CatalogueRow>>, policy: Policy, days: i64) -> Readings {
     let mut run = FixityRun::default();
     let protected: Vec<Protected> = backups.iter().map(|(name, rows)| protected(name, 0, rows)).collect();
     let total = protected.iter().map(|p| p.size_bytes).sum();
