@@ -88,7 +88,8 @@ async fn checking_a_prefix_says_what_sha256sum_says_of_a_copy_with_the_same_exit
     let file = sums(&world, &asked(None, false)).await.out;
     let whole = sums(&world, &asked(Some(&file), false)).await;
     assert_eq!((whole.code, whole.err.as_str()), (0, ""));
-    let damages: [(&str, &dyn Fn(&World)); 5] = [
+    type Damage<'d> = (&'d str, &'d dyn Fn(&World));
+    let damages: [Damage; 5] = [
         ("nothing", &|_| {}),
         ("other bytes", &|w| drop(w.bucket().put_raw("data/v1/a.txt", "alpho"))),
         ("deleted", &|w| w.bucket().delete("data/v1/sub/parts")),

@@ -32,7 +32,8 @@ async fn a_bit_that_flipped_at_rest_is_found_by_reading_and_not_by_listing() {
 
 #[tokio::test]
 async fn what_was_overwritten_or_rewritten_is_found_by_listing_alone() {
-    let cases: [(&str, &dyn Fn(&World)); 3] = [
+    type Damage<'d> = (&'d str, &'d dyn Fn(&World));
+    let cases: [Damage; 3] = [
         ("overwritten", &|w| drop(w.bucket().put_raw(&format!("backups/{BACKUP}/weaviate-0/backup.json"), "{}"))),
         ("digest", &|w| drop(w.bucket().put_raw(&format!("manifests/{BACKUP}/objects.ndjson"), "{}"))),
         ("does not exist", &|w| w.bucket().delete(&format!("manifests/{BACKUP}/manifest.json"))),

@@ -20,8 +20,8 @@ const EVERY: Duration = Duration::from_secs(86_400);
 async fn main() -> Result<(), HandlerError> {
     let settings: PruneBackupsSettings = lambda::cold_start(Function::PruneBackups)?;
     let aws = Aws::from_environment().await;
-    let (bucket, deletes) = (aws.bucket(&settings.bucket), aws.deletes(&settings.bucket));
-    let ports = Ports { bucket: &bucket, deletes: &deletes, clock: &SystemClock };
+    let bucket = aws.bucket(&settings.bucket);
+    let ports = Ports { bucket: &bucket, deletes: &bucket, clock: &SystemClock };
     let policy = PrunePolicy { bucket: settings.bucket.clone(), retention: settings.retention, every: EVERY };
     let (ports, policy) = (&ports, &policy);
     lambda::serve(Function::PruneBackups, settings.poll, |event, patience| async move {

@@ -19,7 +19,7 @@ use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 pub use addresses::{AddressDocuments, SsmAddresses};
-pub use bucket::{S3Bucket, S3Deletes};
+pub use bucket::S3Bucket;
 pub use group::AutoScalingGroup;
 pub use hosts::{HostDocuments, SsmHosts};
 pub use parameter::{ParameterKey, Secret};
@@ -57,11 +57,6 @@ impl Aws {
     /// A bucket.
     pub fn bucket(&self, name: &str) -> S3Bucket {
         S3Bucket::new(self.s3.clone(), name)
-    }
-
-    /// The same bucket, for deleting. For prune-backups alone.
-    pub fn deletes(&self, name: &str) -> S3Deletes {
-        S3Deletes::new(self.bucket(name))
     }
 
     /// The Auto Scaling group; with its hooks, for the function that answers them.

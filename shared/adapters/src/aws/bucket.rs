@@ -27,8 +27,6 @@ use lifeboat_workflows::ports::{Bucket, Fault};
 
 use super::fault::{Call, code, status};
 
-pub use delete::S3Deletes;
-
 /// A bucket in S3, or in whatever `AWS_ENDPOINT_URL` names.
 #[derive(Debug, Clone)]
 pub struct S3Bucket {

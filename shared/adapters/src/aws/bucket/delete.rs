@@ -1,4 +1,4 @@
-//! Deleting, which only prune-backups is given.
+//! Deleting. Whose port includes it is seen in the types of the workflows; whether it works, in the roles.
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use lifeboat_workflows::ports::deletes::KEYS_MAX;
@@ -8,17 +8,7 @@ use lifeboat_workflows::ports::{Deletes, Fault};
 use super::S3Bucket;
 use crate::aws::fault::Call;
 
-/// An [`S3Bucket`] that may hide objects behind delete markers.
-#[derive(Debug, Clone)]
-pub struct S3Deletes(S3Bucket);
-
-impl S3Deletes {
-    pub(crate) fn new(bucket: S3Bucket) -> Self {
-        Self(bucket)
-    }
-}
-
-impl Deletes for S3Deletes {
+impl Deletes for S3Bucket {
     async fn hide(&self, keys: &[String]) -> Result<(), Fault> {
         let subject = keys.first().map_or("", String::as_str);
         let call = Call::changes("hide", subject);
@@ -31,7 +21,7 @@ impl Deletes for S3Deletes {
         // Quiet: only what failed is answered.
         let delete = Delete::builder().set_objects(Some(named)).quiet(true).build();
         let delete = delete.map_err(|error| unfit(call.step, subject, error))?;
-        let reply = self.0.client.delete_objects().bucket(&self.0.name).delete(delete).send().await;
+        let reply = self.client.delete_objects().bucket(&self.name).delete(delete).send().await;
         let reply = reply.map_err(|error| call.fault(error))?;
         match reply.errors() {
             [] => Ok(()),
