@@ -1,6 +1,6 @@
 //! Which backups stay, which are let go of, and when (DESIGN §1.4; review R14, M16).
 //!
-//! Three looks, three facts. [`protected`] says what must not be touched whatever the policy says. [`plan`] says which of
+//! Three looks, three facts. [`protected()`] says what must not be touched whatever the policy says. [`plan()`] says which of
 //! the others the policy no longer asks for: those get a tombstone, and nothing else happens to them. Only a backup that
 //! is *still* unprotected and unwanted a whole grace after S3's date of its tombstone is deleted, so that whoever
 //! flagged it in the meantime (a restore's choice, a pin, a rollback) wins.

@@ -65,7 +65,7 @@ pub enum Refusal {
 /// What to do now. `now` is S3's date of a fresh write, so that no clock of ours can shorten a grace.
 ///
 /// # Guarantees
-/// Nothing that [`protected`] names gets [`Act::Bury`] or [`Act::DeleteData`]; at least `published_min` published
+/// Nothing that [`protected()`] names gets [`Act::Bury`] or [`Act::DeleteData`]; at least `published_min` published
 /// backups with data stay (all, if there are fewer); nothing is deleted without a tombstone that is older than the grace.
 pub fn plan(world: &World, policy: &Policy, now: Timestamp) -> Result<Plan, Refusal> {
     refuse(world)?;
