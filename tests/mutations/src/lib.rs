@@ -6,7 +6,7 @@
 //! verification, flip, and the restore of a lost node up to its gate. [`judge`](judge::judge) says who noticed first.
 //!
 //! What it does not do is trust itself: [`checks`] reads the names of all checks out of the sources, so that a check
-//! that nothing here provokes is found; and every check can be made blind ([`lifeboat_domain::verify::blind`]), which
+//! that nothing here provokes is found; and every check can be made blind (`lifeboat_domain::verify::blind`), which
 //! the suite must notice.
 
 pub mod changes;
