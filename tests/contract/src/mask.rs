@@ -103,8 +103,10 @@ fn durations(text: &str) -> String {
     words.join(" ")
 }
 
-/// Go's own print of a time, but the zero one.
+/// Go's own print of a time, but the zero one: except where a backup that was never made is asked for. There it is the
+/// begin of the last operation, and zero on a server that had none yet.
 fn go_times(text: &str) -> String {
+    let of_the_last = text.contains("/backup_config.json not found");
     let mut out = String::new();
     let mut rest = text;
     while let Some(end) = rest.find(" +0000 UTC") {
@@ -113,7 +115,7 @@ fn go_times(text: &str) -> String {
             let day = rest[..space].rfind(['{', '[', '(', ' '])?;
             (rest.as_bytes()[space] == b' ').then_some(day + 1)
         });
-        let is_zero = begin.is_some_and(|at| rest[at..].starts_with("0001-01-01"));
+        let is_zero = !of_the_last && begin.is_some_and(|at| rest[at..].starts_with("0001-01-01"));
         match begin {
             Some(at) if !is_zero => {
                 out.push_str(&rest[..at]);
