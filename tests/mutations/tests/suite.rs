@@ -8,7 +8,7 @@ use lifeboat_mutations::suite::{excused, failures, run, table};
 #[test]
 fn whatever_is_changed_is_noticed_and_every_check_is_the_first_to_notice_something() {
     let rows = run();
-    println!("{}", table(&rows));
+    eprintln!("{}", table(&rows));
     let failures_of_all = failures(&rows, None);
     assert!(failures_of_all.is_empty(), "{failures_of_all:#?}");
     assert!(rows.len() > 900, "{}", rows.len());
