@@ -117,6 +117,7 @@ async fn a_restore_is_cancelled_before_finalizing_and_not_after() {
     let node = plan(&scratch, "a").start();
     node.fill("Article", 5).await;
     node.backup("b").await;
+    node.backup("untouched").await;
     // Its download hangs until it is cancelled, however long that takes.
     let slow = plan(&scratch, "b").env("LIFEBOAT_NODE_HANG_AT", "restore-chunk").start();
     slow.post("/v1/backups/filesystem/b/restore", json!({})).await;
@@ -125,17 +126,19 @@ async fn a_restore_is_cancelled_before_finalizing_and_not_after() {
     assert_eq!(end["status"], "CANCELED");
     assert_eq!(slow.get("/v1/schema").await.1, json!({"classes": []}));
     let finalizing = plan(&scratch, "c").env("LIFEBOAT_NODE_HANG_AT", "restore-finalizing").start();
-    finalizing.post("/v1/backups/filesystem/b/restore", json!({})).await;
-    let path = "/v1/backups/filesystem/b/restore";
+    // Another backup: what the cancelled one still writes under its own must not be taken for an end of this one.
+    let path = "/v1/backups/filesystem/untouched/restore";
+    let asked = finalizing.post(path, json!({})).await;
+    assert_eq!(asked.0, 200, "{asked:?}");
     // What the store says decides; memory says it a moment earlier.
     let says = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default();
-    while !says(&scratch.sub("backups/b/restore_config.json")).contains("\"status\":\"FINALIZING\"") {
+    while !says(&scratch.sub("backups/untouched/restore_config.json")).contains("\"status\":\"FINALIZING\"") {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let (status, answer) = finalizing.delete(path).await;
     assert_eq!(
         (status.as_u16(), message(&answer)),
-        (422, "restore \"b\" is applying schema changes and cannot be cancelled")
+        (422, "restore \"untouched\" is applying schema changes and cannot be cancelled")
     );
     let old = plan(&scratch, "d").env("LIFEBOAT_NODE_VERSION", "1.35.0").start();
     assert_eq!(old.delete(path).await.0, 405);

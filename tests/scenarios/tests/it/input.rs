@@ -28,8 +28,16 @@ async fn every_case_of_events_is_taken_ignored_or_refused_by_the_deployed_functi
     on(Setup::new(), async |cluster| {
         assert_eq!(cluster.stack.output("GroupName")?, "lifeboat-weaviate");
         cluster.protect("wiki").await?;
-        cluster.ticked(Function::CreateBackup).await?;
-        let before = cluster.state().await?;
+        for function in Function::ALL {
+            cluster.ticked(function).await?;
+        }
+        // Prune and the reading again keep their own time, by records that vouch for nothing.
+        let state = async || -> Result<Vec<String>> {
+            let own = ["runs/prune-backups/", "runs/verify-checksums/fixity"];
+            let state = cluster.state().await?.into_iter();
+            Ok(state.filter(|line| !own.iter().any(|prefix| line.starts_with(prefix))).collect())
+        };
+        let before = state().await?;
         let (mut taken, mut ignored, mut refused) = (0, 0, 0);
         for function in Function::ALL {
             for name in cases(function)? {
@@ -58,7 +66,9 @@ async fn every_case_of_events_is_taken_ignored_or_refused_by_the_deployed_functi
         }
         eprintln!("events: {taken} taken, {ignored} ignored, {refused} refused");
         ensure!(taken >= 15 && ignored >= 8 && refused >= 14, "{taken} {ignored} {refused}");
-        ensure!(cluster.state().await? == before, "an event of nothing changed something");
+        let after = state().await?;
+        let differ: Vec<&String> = after.iter().filter(|line| !before.contains(line)).collect();
+        ensure!(after == before, "an event of nothing changed something: {differ:?}");
         Ok(())
     })
     .await;

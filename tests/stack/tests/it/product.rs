@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::small::{SOON, file, instance_in};
 
 async fn stack(node: Node, enforce_iam: bool) -> Result<Stack> {
-    let names = ["create-backup", "verify-checksums", "flip-manifest", "drive-restore"];
+    let names = ["create-backup", "verify-checksums", "flip-manifest", "drive-restore", "prune-backups"];
     let functions = Functions::Given(BTreeMap::from(names.map(|name| (name.to_owned(), file("echo-bootstrap")))));
     Stack::start(
         StackOptions { functions, node, enforce_iam, ..StackOptions::default() }.knob("schedules", false),
