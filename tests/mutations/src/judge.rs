@@ -2,6 +2,8 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "of what a function did, only what it refused has a name here")]
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "of many outcomes a few say who noticed")]
+
 use std::error::Error;
 use std::time::Duration;
 
