@@ -353,9 +353,10 @@ async fn a_manifest_of_another_cluster_moves_no_pointer() {
     let world = published().await;
     let mut foreign = pointer(&world).unwrap();
     foreign.cluster = "other".into();
+    foreign.sequence = foreign.sequence.next();
     world.bucket().put_raw("latest_weaviate_backup.manifest.json", encode::<Pointer>(&foreign));
     next(&world, &Sample::new("b", 1, 20)).await;
-    assert_eq!(named(&world), Some(("a".into(), 1)));
+    assert_eq!(named(&world), Some(("a".into(), 2)));
     assert!(verdict(&world, "b").reasons[0].contains("ClusterName"));
 }
 
