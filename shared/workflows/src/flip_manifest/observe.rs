@@ -41,13 +41,17 @@ impl Seen {
 /// would start again.
 pub(super) async fn observe(bucket: &impl Bucket) -> Result<Seen, FlipError> {
     let ownership = store::read::<Ownership>(bucket, &Key::Ownership).await.map_err(FlipError::Store)?;
-    let pointer = read_pointer(bucket).await?;
+    let mut pointer = read_pointer(bucket).await?;
     if pointer.is_none() {
         let key = Key::Pointer.to_string();
         let page = bucket.list_versions(&key, None).await;
         let page = page.map_err(|source| FlipError::Store(StoreError::Bucket { key: key.clone(), source }))?;
         if page.entries.iter().any(|v| v.key == key) {
-            return Err(FlipError::PointerDeleted);
+            // Or another invocation published the first one between the two looks.
+            pointer = read_pointer(bucket).await?;
+            if pointer.is_none() {
+                return Err(FlipError::PointerDeleted);
+            }
         }
     }
     Ok(Seen { pointer, ownership })
