@@ -1,7 +1,6 @@
 //! Goes on with the real functions after a change, and says who noticed.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "of what a function did, only what it refused has a name here")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "of many outcomes a few say who noticed")]
 
 use std::error::Error;
 use std::time::Duration;
